@@ -1,0 +1,271 @@
+"""The seams of the house. Protocols, not base classes; each has a conformance suite in `paretoken.testing`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from decimal import Decimal
+
+    from paretoken.core.calls import Entry, Request, Response
+    from paretoken.core.trials import Done, Record, RunInfo, Trial, Wait
+    from paretoken.core.usage import Price
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """A provider, every gateway layer, a router, a replay: all one shape."""
+
+    async def generate(self, request: Request) -> Response:
+        """Answer a request.
+
+        Raises:
+            ProviderError: No usable answer; its `billing` says whether the attempt is paid.
+            LimitError: A budget or quota forbids sending it.
+        """
+        ...
+
+
+class Provider(ChatModel, Protocol):
+    """The innermost `ChatModel`: the one that talks to an engine.
+
+    Attributes:
+        slots: How many requests the engine works on at once; None if it does not say.
+        recorded: True if answers were paid for earlier and elsewhere, so that nothing is billed now.
+    """
+
+    @property
+    def slots(self) -> int | None: ...  # noqa: D102
+    @property
+    def recorded(self) -> bool: ...  # noqa: D102
+
+    async def count_tokens(self, request: Request) -> int | None:
+        """Prompt tokens by the provider's own tokeniser where it is local, else None."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections, threads and memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """What a provider is made from.
+
+    Attributes:
+        id: Model id as the spec writes it, `provider/name`.
+        name: The id without the provider.
+        base_url: Endpoint, where the provider has one; empty for its default.
+        api_key_env: Name of the environment variable that holds the key; empty for the provider's default.
+        timeout_s: Time a request may take [s].
+        options: Further keys of the model's entry in the spec; the provider refuses those it does not know.
+        root: Folder that relative paths in `options` are relative to.
+    """
+
+    id: str
+    name: str
+    base_url: str = ""
+    api_key_env: str = ""
+    timeout_s: float = 120.0
+    options: Mapping[str, object] = field(default_factory=dict)
+    root: Path = Path()
+
+
+class ProviderFactory(Protocol):
+    """What an entry point in the group `paretoken.models` names."""
+
+    def __call__(self, config: ProviderConfig, clock: Clock) -> Provider:
+        """Make a provider without connecting, loading or downloading anything yet.
+
+        Raises:
+            SpecError: An option is unknown or of the wrong type, a file or a key is missing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreItem:
+    """An answer to be scored.
+
+    Attributes:
+        answer: What the model wrote.
+        input: The sample's input text.
+        reference: What a good answer looks like, if the sample has one.
+        fields: Every column of the sample; recorded scores and rule checks read from here.
+    """
+
+    answer: str
+    input: str
+    reference: str | None
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One metric's value for one item; `value` is None with a `reason` where there is none."""
+
+    metric: str
+    value: float | None
+    reason: str | None = None
+
+
+class Scorer(Protocol):
+    """Judges answers, batch first.
+
+    Attributes:
+        name: As the spec writes it.
+        metrics: Names of the metrics it gives, best known before the run.
+        needs_reference: True if samples without a reference cannot be scored.
+        provenance: What the numbers depend on (model, layer, versions); scores of different provenance never mix.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def metrics(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def needs_reference(self) -> bool: ...  # noqa: D102
+    @property
+    def provenance(self) -> str: ...  # noqa: D102
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
+        """Score a batch.
+
+        Args:
+            items: Answers, shape `(n,)`.
+
+        Returns:
+            One list per item, in order, shape `(n, n_metrics)`; larger is better unless the metric's name says not.
+
+        Raises:
+            ScoreError: The batch cannot be scored honestly (e.g. the encoder does not know the language).
+        """
+        ...
+
+
+class Planner(Protocol):
+    """Decides what to try next: A/B, grid, search and race share one runner."""
+
+    def ask(self) -> Trial | Wait | Done:
+        """Give the next trial."""
+        ...
+
+    def tell(self, trial: Trial, records: Sequence[Record]) -> None:
+        """Take the records a trial left, one per cell, failed ones included."""
+        ...
+
+
+class RecordStore(Protocol):
+    """A journal: entries are appended and read back in order."""
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Write entries durably, all or none."""
+        ...
+
+    def read(self, run: str, after: int = 0) -> Iterable[tuple[int, Entry]]:
+        """Entries of a run in order of writing.
+
+        Args:
+            run: Run id.
+            after: Sequence number of the last entry already seen.
+
+        Yields:
+            `(sequence number, entry)`.
+        """
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Group writes of the store, and of the ledger and cache that share its database, into one commit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Money reserved for one attempt."""
+
+    id: int
+    scopes: tuple[str, ...]
+    bound_usd: Decimal
+
+
+class Ledger(Protocol):
+    """Money per scope, with a cap that holds at any concurrency."""
+
+    def hold(self, scopes: Sequence[str], bound_usd: Decimal, key: str) -> Hold:
+        """Reserve the upper bound of an attempt in every scope, or in none.
+
+        Raises:
+            BudgetExceeded: It does not fit; `held` on the error says how much may come back.
+        """
+        ...
+
+    def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
+        """Book what the attempt cost and give the rest of the hold back.
+
+        Args:
+            hold: The reservation.
+            billed_usd: Known cost [USD].
+            assumed_usd: Cost booked because the outcome is unknown, at most the bound [USD].
+        """
+        ...
+
+    def release(self, hold: Hold) -> None:
+        """Give the whole hold back: nothing was sent, or it is known to be free."""
+        ...
+
+
+class PriceSource(Protocol):
+    """Prices as dated rows."""
+
+    def price(self, model: str, at: datetime) -> Price:
+        """The row in force for a model.
+
+        Raises:
+            UnknownPrice: There is none; never zero.
+        """
+        ...
+
+
+class ResponseCache(Protocol):
+    """Answers by content address."""
+
+    def get(self, key: str) -> Response | None:
+        """The stored answer, with the paid call's cost and latency, or None."""
+        ...
+
+    def put(self, key: str, response: Response) -> None:
+        """Keep an answer."""
+        ...
+
+
+class Tracker(Protocol):
+    """Follows a run from outside, e.g. MLflow."""
+
+    def on_trial(self, run: RunInfo, trial: Trial, records: Sequence[Record]) -> None:
+        """A trial's records are complete."""
+        ...
+
+    def on_run(self, run: RunInfo) -> None:
+        """The run has ended; everything is in the records."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now(self) -> datetime:
+        """Current time in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back [s]."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait [s]."""
+        ...

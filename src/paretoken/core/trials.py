@@ -1,0 +1,149 @@
+"""What an experiment is made of: variants, trials, and the records they leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from paretoken.core.calls import Call, Scalar, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Prompt x model x parameters.
+
+    Attributes:
+        prompt: Name and content version, `terse@3f9a1c`.
+        model: Model id.
+        params: Generation parameters, sorted by name.
+        id: Six hex digits of the content hash.
+    """
+
+    prompt: str
+    model: str
+    params: tuple[tuple[str, Scalar], ...] = ()
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        text = json.dumps([self.prompt, self.model, self.params], ensure_ascii=False)
+        object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:6])
+
+    @property
+    def prompt_name(self) -> str:
+        """The prompt's name without its version."""
+        return self.prompt.partition("@")[0]
+
+
+def label_variants(variants: Sequence[Variant]) -> dict[str, str]:
+    """Short labels made of the parts that vary: `terse`, `terse|gpt-4o-mini|temperature=0`.
+
+    Args:
+        variants: All variants of one run.
+
+    Returns:
+        Label by variant id. Labels are unique: where two would be equal, both get their id appended.
+    """
+    prompts = {v.prompt for v in variants}
+    models = {v.model for v in variants}
+    choices: dict[str, set[Scalar]] = {}
+    for variant in variants:
+        for name, value in variant.params:
+            choices.setdefault(name, set()).add(value)
+    varying = {
+        name
+        for name, values in choices.items()
+        if len(values) > 1 or any(name not in dict(variant.params) for variant in variants)
+    }
+    short_model = _short_names(models)
+
+    def label(variant: Variant) -> str:
+        parts = [variant.prompt_name] if len(prompts) > 1 else []
+        parts += [short_model[variant.model]] if len(models) > 1 else []
+        parts += [f"{name}={value}" for name, value in variant.params if name in varying]
+        return "|".join(parts) or variant.prompt_name
+
+    labels = {v.id: label(v) for v in variants}
+    taken = list(labels.values())
+    return {id_: text if taken.count(text) == 1 else f"{text}|{id_}" for id_, text in labels.items()}
+
+
+def _short_names(models: set[str]) -> dict[str, str]:
+    """Model ids without their provider, where that stays unique."""
+    tails = [model.rpartition("/")[2] for model in models]
+    return {m: m.rpartition("/")[2] if tails.count(m.rpartition("/")[2]) == 1 else m for m in models}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One sample, one repetition."""
+
+    sample: str
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A variant put to one block of cells; many trials make up what is known of a variant."""
+
+    variant: Variant
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The planner needs the records of trials in flight before it can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The planner has no more questions."""
+
+    reason: str = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Sample x variant x repeat: its subject call and its scores.
+
+    Attributes:
+        call: The subject call; with an `error` if it failed.
+        scores: By metric.
+    """
+
+    sample: str
+    variant: str
+    repeat: int
+    call: Call
+    scores: Mapping[str, Score]
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no answer, or None."""
+        return self.call.error
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One execution of an experiment.
+
+    Attributes:
+        id: `<experiment>-<6 hex of the identity>`, with `-2`, `-3`, ... for fresh runs of the same identity.
+        identity: Hash of the lock less budget, tags and track.
+        lock: Everything that determines the run, as JSON: spec, prompts, hashes, prices, versions, seed, estimate.
+        status: `running`, `finished`, `stopped` (budget, interruption) or `failed`.
+        reason: Why it is in that status.
+    """
+
+    id: str
+    experiment: str
+    identity: str
+    started_at: str
+    status: str
+    reason: str
+    lock: Mapping[str, object]
+    finished_at: str | None = None
