@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from paretoken.core.usage import ZERO, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+    from decimal import Decimal
 
 Scalar = str | int | float | bool | None
 Role = Literal["subject", "judge", "optimizer"]
@@ -130,6 +131,7 @@ class Response:
         list_usd: Cost at list price [USD].
         billed_usd: Cost after our own cache hits [USD].
         attempts: Every attempt on the wire, in order; empty for a cache hit.
+        fields: Columns recorded beside a replayed answer, for scorers; empty for live models, never stored.
     """
 
     text: str
@@ -143,6 +145,7 @@ class Response:
     price_row: str = ""
     from_cache: bool = False
     attempts: tuple[Attempt, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

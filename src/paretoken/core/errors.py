@@ -3,8 +3,7 @@
     ParetokenError                    exit 5
     ├── SpecError                     exit 2   what was asked cannot be done as written
     ├── PriceError                    exit 2
-    │   ├── UnknownPrice                       no dated price row for the model
-    │   └── StalePrice                         the row is too old to be trusted
+    │   └── UnknownPrice                       no dated price row for the model
     ├── LimitError                    exit 3
     │   ├── BudgetExceeded                     money
     │   └── QuotaExceeded         exit 4       requests or tokens per time
@@ -87,10 +86,6 @@ class UnknownPrice(PriceError):
             f"no price is known for {model!r}.{hint} State it in the spec: "
             f'{{id: {model}, price: {{input_per_mtok: "0.15", output_per_mtok: "0.60"}}}}, or price: free'
         )
-
-
-class StalePrice(PriceError):
-    """A price row was last checked too long ago."""
 
 
 class LimitError(ParetokenError):

@@ -178,5 +178,6 @@ class Price:
     @property
     def is_free(self) -> bool:
         """True when nothing on this row costs anything."""
-        one = Usage(input_tokens=1, output_tokens=1, compute_s=Decimal(1), media_s=Decimal(1), characters=1, images=1)
-        return self.cost(one) == 0
+        rates = (self.rates, *(tier for _, tier in self.tiers))
+        others = (self.per_request, self.per_compute_s, self.per_minute, self.per_mchar, self.per_image)
+        return not any(rate.dearest_input or rate.dearest_output for rate in rates) and not any(others)

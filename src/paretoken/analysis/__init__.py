@@ -1,0 +1,1 @@
+"""Records to facts: pure functions of what the journal holds, so that old runs stay readable."""

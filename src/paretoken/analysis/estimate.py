@@ -1,0 +1,74 @@
+"""Means with intervals, and quantiles. Needs numpy and one function of scipy.special."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with a confidence interval.
+
+    Attributes:
+        mean: The sample mean.
+        low, high: Interval bounds; None when there are fewer than two values.
+        n: How many samples it rests on.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def t_interval(values: NDArray[np.float64], level: float = LEVEL) -> Estimate:
+    """Mean of independent values with Student's t interval.
+
+    Args:
+        values: Shape `(n,)`, n >= 1.
+        level: Confidence level.
+    """
+    n = len(values)
+    mean = float(np.mean(values))
+    if n < 2:
+        return Estimate(mean, None, None, n)
+    half = t_quantile((1 + level) / 2, n - 1) * float(np.std(values, ddof=1)) / n**0.5
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def t_quantile(p: float, degrees: int) -> float:
+    """Quantile of Student's t distribution."""
+    from scipy.special import stdtrit  # a tenth of the import time of scipy.stats
+
+    return float(stdtrit(degrees, p))
+
+
+def cluster_means(values: Sequence[float], clusters: Sequence[str]) -> NDArray[np.float64]:
+    """One mean per cluster, in order of first appearance: repeats of one sample are not independent samples.
+
+    Args:
+        values: Shape `(n,)`.
+        clusters: Name of each value's cluster, shape `(n,)`.
+
+    Returns:
+        Shape `(n_clusters,)`.
+    """
+    groups: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        groups.setdefault(cluster, []).append(value)
+    return np.array([float(np.mean(group)) for group in groups.values()])
+
+
+def quantile(values: Sequence[float], q: float) -> float | None:
+    """Empirical quantile, or None without values."""
+    return float(np.quantile(np.asarray(values), q)) if len(values) else None

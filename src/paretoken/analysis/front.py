@@ -1,0 +1,92 @@
+"""The Pareto front: variants that no other variant beats on every objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from paretoken.analysis.summary import VariantSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What is wanted.
+
+    Attributes:
+        minimize, maximize: Names as `VariantSummary.value` takes them.
+        subject_to: Limits by name: `(">=" or "<=", bound)`.
+    """
+
+    minimize: tuple[str, ...]
+    maximize: tuple[str, ...]
+    subject_to: Mapping[str, tuple[str, float]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All objectives, minimised ones first."""
+        return (*self.minimize, *self.maximize)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one variant stands.
+
+    Attributes:
+        on_front: No other feasible variant is at least as good on every objective and better on one.
+        broken: Constraints it violates, in words.
+        unknown: Objectives that have no value for it; such a variant is not ranked.
+        dominated_by: Labels of the variants that beat it.
+    """
+
+    summary: VariantSummary
+    on_front: bool
+    broken: tuple[str, ...]
+    unknown: tuple[str, ...]
+    dominated_by: tuple[str, ...]
+
+
+def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> list[Standing]:
+    """Which variants are non-dominated at their estimated values.
+
+    Args:
+        summaries: All variants of a run.
+        objectives: Objectives and constraints.
+
+    Returns:
+        One standing per summary, in order.
+    """
+    from moocore import is_nondominated
+
+    broken = [_broken(summary, objectives) for summary in summaries]
+    unknown = [tuple(name for name in objectives.names if s.value(name) is None) for s in summaries]
+    ranked = [i for i in range(len(summaries)) if not broken[i] and not unknown[i]]
+    sign = [1.0] * len(objectives.minimize) + [-1.0] * len(objectives.maximize)
+    points = np.array([[summaries[i].value(name) for name in objectives.names] for i in ranked], dtype=float)
+    points = points.reshape(len(ranked), len(sign)) * sign
+    best = is_nondominated(points, keep_weakly=True) if ranked else np.zeros(0, dtype=bool)
+    on_front = {i for i, good in zip(ranked, best, strict=True) if good}
+
+    def beaten_by(i: int) -> tuple[str, ...]:
+        if i not in ranked:
+            return ()
+        own = points[ranked.index(i)]
+        better = np.all(points <= own, axis=1) & np.any(points < own, axis=1)
+        return tuple(summaries[j].label for j, wins in zip(ranked, better, strict=True) if wins)
+
+    return [
+        Standing(summary, i in on_front, broken[i], unknown[i], beaten_by(i)) for i, summary in enumerate(summaries)
+    ]
+
+
+def _broken(summary: VariantSummary, objectives: Objectives) -> tuple[str, ...]:
+    out = []
+    for name, (sign, bound) in objectives.subject_to.items():
+        value = summary.value(name)
+        if value is None or (value < bound if sign == ">=" else value > bound):
+            out.append(f"{name} {'unknown' if value is None else f'{value:.4g}'}, wanted {sign} {bound:g}")
+    return tuple(out)

@@ -1,0 +1,148 @@
+"""A run opened for reading: everything the terminal, MLflow, a notebook or a report shows of it comes from here."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.analysis.front import Objectives, Standing, find_front
+from paretoken.analysis.summary import COLUMNS, VariantSummary, summarize
+from paretoken.analysis.verdict import Comparison, compare
+from paretoken.core.errors import SpecError
+from paretoken.core.registry import suggest
+from paretoken.core.trials import Record, RunInfo, Variant
+from paretoken.records import RunBook, SqlJournal, build_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from paretoken.records import Database
+
+
+class Results:
+    """One run's records and what follows from them.
+
+    Args:
+        run: The run.
+        records: Its records, as far as they go.
+        samples: Content (`input`, `reference`, `fields`) by sample id.
+
+    Attributes:
+        labels: Short label by variant id, in the order of the spec.
+        variants: By id.
+    """
+
+    def __init__(self, run: RunInfo, records: list[Record], samples: Mapping[str, Mapping[str, object]]) -> None:
+        self.run, self.records, self.samples = run, records, samples
+        rows = cast("list[dict[str, Any]]", run.lock["variants"])
+        self.labels: dict[str, str] = {row["id"]: row["label"] for row in rows}
+        self.variants = {
+            row["id"]: Variant(row["prompt"], row["model"], tuple(sorted(row["params"].items()))) for row in rows
+        }
+
+    @classmethod
+    def load(cls, database: Database, reference: str) -> Results:
+        """Open the run meant by an id, a unique prefix or `last`.
+
+        Raises:
+            SpecError: No such run.
+        """
+        book = RunBook(database)
+        run = book.find(reference)
+        records = build_records(SqlJournal(database).read(run.id))
+        return cls(run, records, book.samples(str(cast("dict[str, Any]", run.lock["dataset"])["hash"])))
+
+    @cached_property
+    def objectives(self) -> Objectives:
+        """What the run minimises, maximises and must respect."""
+        lock = cast("dict[str, Any]", self.run.lock["objectives"])
+        limits = {name: (sign, float(bound)) for name, (sign, bound) in lock["subject_to"].items()}
+        return Objectives(tuple(lock["minimize"]), tuple(lock["maximize"]), limits)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The planner's declaration: `kind`, and for an A/B test `control`, `treatment` and `margin`."""
+        return cast("dict[str, Any]", self.run.lock["plan"])
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all quality metrics, in the order of the spec."""
+        scorers = cast("list[dict[str, Any]]", self.run.lock["scorers"])
+        return tuple(metric for scorer in scorers for metric in scorer["metrics"])
+
+    @cached_property
+    def summaries(self) -> list[VariantSummary]:
+        """One summary per variant that has records."""
+        return summarize(self.records, self.labels)
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """The Pareto standing of every variant that has records."""
+        return find_front(self.summaries, self.objectives)
+
+    def variant_id(self, reference: str) -> str:
+        """The variant meant by a label or an id.
+
+        Raises:
+            SpecError: There is none, or several.
+        """
+        meant = [id_ for id_, label in self.labels.items() if reference in (id_, label)]
+        if len(meant) != 1:
+            raise SpecError(f"no variant of {self.run.id} is called {reference!r}.",
+                            fix=suggest(reference, self.labels.values()))  # fmt: skip
+        return meant[0]
+
+    def compare(self, control: str, treatment: str, *, comparisons: int = 1) -> Comparison:
+        """Judge one variant against another.
+
+        Args:
+            control: Label or id.
+            treatment: Label or id.
+            comparisons: How many treatments share the error rate.
+        """
+        a, b = self.variant_id(control), self.variant_id(treatment)
+        judged = [name for name in self.objectives.maximize if name in self.metrics] or list(self.metrics)
+        return compare(
+            [record for record in self.records if record.variant == a],
+            [record for record in self.records if record.variant == b],
+            labels=(self.labels[a], self.labels[b]),
+            metrics=judged,
+            margins=self.plan.get("margin", {}),
+            planned=int(cast("dict[str, Any]", self.run.lock["dataset"])["n"]),
+            comparisons=comparisons,
+            alpha=self.plan.get("alpha", 0.05),
+        )
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Every declared treatment against the control; for a grid, every variant against the dearest."""
+        if self.plan["kind"] == "abtest":
+            control, treatments = self.plan["control"], self.plan["treatment"]
+        else:
+            cost = {s.variant: s.value("list_usd") for s in self.summaries}
+            ranked = sorted((id_ for id_, usd in cost.items() if usd is not None), key=lambda id_: -(cost[id_] or 0))
+            control, treatments = (ranked[0], ranked[1:]) if ranked else ("", [])
+        return [self.compare(control, treatment, comparisons=len(treatments)) for treatment in treatments]
+
+    def frame(self) -> pd.DataFrame:
+        """All records as a pandas frame, one row a record."""
+        from paretoken.analysis.frame import build_frame
+
+        return build_frame(self.records, self.variants, self.labels, self.samples)
+
+    def summary_frame(self) -> pd.DataFrame:
+        """One row per variant: means, interval bounds, quantiles and standing."""
+        import pandas as pd
+
+        rows = []
+        for standing in self.standings:
+            summary = standing.summary
+            row: dict[str, object] = {"label": summary.label, "n": summary.n, "on_front": standing.on_front}
+            for name in (*COLUMNS, *self.metrics):
+                if (estimate := summary.estimates.get(name)) is not None:
+                    row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            row |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}
+            rows.append(row | {"error_rate": summary.error_rate})
+        return pd.DataFrame(rows, columns=None if rows else ["label"]).set_index("label")

@@ -1,0 +1,61 @@
+"""The command's verbs and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import typer
+
+from paretoken.cli import experiments, inspection
+from paretoken.core.errors import ParetokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="paretoken",
+    help="Find the cheapest prompt and model that is still good enough, prove it, and never overspend.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (
+    experiments.init,
+    experiments.plan,
+    experiments.run,
+    experiments.compare,
+    experiments.front,
+    experiments.report,
+    inspection.show,
+    inspection.prompts,
+    inspection.prices,
+    inspection.doctor,
+):
+    app.command()(verb)
+app.add_typer(inspection.runs, name="runs")
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        0 ok, 1 a gate failed, 2 bad input, 3 budget reached, 4 provider failed, 5 internal, store or score failure,
+        130 interrupted.
+    """
+    try:
+        code = app(list(arguments), standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    except ParetokenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return code if isinstance(code, int) else 0

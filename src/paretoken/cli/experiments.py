@@ -1,0 +1,221 @@
+"""Verbs that make and judge experiments: init, plan, run, compare, front, report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from paretoken.cli.screen import live_progress, note, print_json, print_rows, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paretoken.analysis.results import Results
+    from paretoken.analysis.verdict import Comparison
+    from paretoken.experiment.api import Outcome
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use at most this many samples.")]
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="An empty or new folder.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Write a runnable spec, data and prompts into an empty folder."""
+    from paretoken.experiment.starter import write_starter
+
+    written = write_starter(folder)
+    if as_json:
+        return print_json({"written": [str(path) for path in written]})
+    for path in written:
+        say(str(path))
+    say(f"\nnext: paretoken plan {folder} && paretoken run {folder}")
+    return None
+
+
+def plan(spec: SpecPath, limit: Limit = None, as_json: Json = False) -> None:
+    """Count calls and tokens and forecast the cost. Spends nothing."""
+    from paretoken.experiment.api import plan as make_plan
+
+    design, forecast = make_plan(spec, limit=limit)
+    if as_json:
+        variants = [asdict(variant) for variant in forecast.variants]
+        return print_json({**forecast.body(), "verdict": forecast.verdict, "variants": variants})
+    total = forecast.body()
+    tokens = "prompt tokens" if total["exact"] else "prompt tokens (estimated)"
+    rows = [
+        {
+            "variant": v.label,
+            "calls": v.calls,
+            "answered before": v.cached,
+            tokens: v.input_tokens,
+            "answer tokens up to": v.output_tokens_max,
+            "cost": f"${v.low_usd:.6f} to ${v.high_usd:.6f}",
+        }
+        for v in forecast.variants
+    ]
+    say(design.spec.question or design.spec.experiment)
+    print_rows(rows)
+    say(f"calls: {total['calls']} ({total['calls'] - total['cached']} to send), {len(design.samples)} samples")
+    say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}, "
+        f"never above ${forecast.total('certain_usd'):.6f}")  # fmt: skip
+    say(f"budget: {forecast.verdict}")
+    _say_dropped(design.dropped)
+    return None
+
+
+def run(
+    spec: SpecPath,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start another run; paid answers stay cached.")] = False,
+    limit: Limit = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Send failed calls again.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
+    from paretoken.experiment.api import run as run_experiment
+
+    with live_progress() as on_progress:
+        outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress)
+    picture = _picture(outcome)
+    if as_json:
+        print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": str(picture)})
+    else:
+        _say_results(outcome.results)
+        say(f"picture: {picture}")
+        _say_tracking(outcome.results)
+    _note_ending(outcome, spec)
+    return outcome.exit_code
+
+
+def compare(
+    run: RunName = "last",
+    control: Annotated[str | None, typer.Argument(metavar="[A", help="Label or id of the control.")] = None,
+    treatment: Annotated[str | None, typer.Argument(metavar="B]", help="Label or id of the treatment.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Paired differences with intervals, and a verdict in words."""
+    from paretoken.core.errors import SpecError
+    from paretoken.experiment.archive import open_run
+
+    results = open_run(run)
+    if (control is None) != (treatment is None):
+        raise SpecError("name two variants, or none.", fix=f"Known: {', '.join(results.labels.values())}.")
+    pairs = results.comparisons if control is None or treatment is None else [results.compare(control, treatment)]
+    if as_json:
+        return print_json([asdict(pair) | {"sentence": pair.sentence} for pair in pairs])
+    for pair in pairs:
+        say(pair.sentence)
+        print_rows(_difference_rows(pair))
+    return None
+
+
+def front(run: RunName = "last", as_json: Json = False) -> None:
+    """The Pareto table: who is beaten by whom."""
+    from paretoken.experiment.archive import open_run
+
+    results = open_run(run)
+    if as_json:
+        return print_json(_results_body(results))
+    return _say_results(results)
+
+
+def report(
+    run: RunName = "last",
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Rebuild the MLflow projection.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Findings in Markdown; with --mlflow also the MLflow runs, from the records alone."""
+    from paretoken.experiment.archive import open_run, track_run
+    from paretoken.report.tables import findings
+
+    results = open_run(run)
+    if mlflow:
+        track_run(results)
+        _say_tracking(results, say=note)
+    if as_json:
+        return print_json(_results_body(results) | {"findings": findings(results)})
+    return say(findings(results))
+
+
+def _results_body(results: Results) -> dict[str, Any]:
+    from paretoken.report.tables import front_rows
+
+    return {
+        "run": results.run.id,
+        "question": results.run.lock["question"],
+        "front": front_rows(results),
+        "verdicts": [pair.sentence for pair in results.comparisons],
+        "dropped": results.run.lock["dropped"],
+    }
+
+
+def _say_results(results: Results) -> None:
+    from paretoken.report.tables import front_rows
+
+    say(str(results.run.lock["question"] or results.run.experiment))
+    print_rows(front_rows(results))
+    for pair in results.comparisons:
+        say(pair.sentence)
+    _say_dropped(results.run.lock["dropped"])
+    say(f"run: {results.run.id} ({results.run.status})")
+
+
+def _say_dropped(dropped: Any) -> None:
+    for name, reason in dropped.items():
+        say(f"dropped objective {name}: {reason}")
+
+
+def _say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
+    from paretoken.report.mlflow_tracker import open_line
+
+    track: Any = results.run.lock["track"]
+    if "mlflow" in track:
+        say(f"mlflow: {open_line(track['mlflow'])}")
+
+
+def _note_ending(outcome: Outcome, spec: Path) -> None:
+    progress, run_id = outcome.progress, outcome.results.run.id
+    note(f"{run_id}: {outcome.ending.status}, {progress.done} of {progress.total} calls done; now: "
+         f"{progress.made - progress.hits} sent, {progress.hits} cached, ${progress.billed_usd:f} billed")  # fmt: skip
+    if outcome.assumed_usd:
+        note(f"${outcome.assumed_usd:f} booked for calls of an earlier, killed process whose outcome is unknown")
+    if progress.failed:
+        note(f"{progress.failed} calls failed: `paretoken show {run_id}` lists them, "
+             f"`paretoken run {spec} --retry-errors` sends them again")  # fmt: skip
+    if outcome.ending.error is not None:
+        note(f"error: {outcome.ending.error}")
+
+
+def _picture(outcome: Outcome) -> Path:
+    from paretoken.experiment.archive import run_folder
+
+    path = run_folder(outcome.results) / "front.png"
+    if outcome.results.summaries and (outcome.progress.made or not path.is_file()):
+        from paretoken.report.figures import save_front
+
+        save_front(outcome.results, path)
+    return path
+
+
+def _difference_rows(pair: Comparison) -> list[dict[str, object]]:
+    judgements = [*([pair.cost] if pair.cost else []), *pair.quality, *pair.others]
+    return [
+        {
+            "quantity": j.difference.name,
+            pair.control: j.difference.mean_a,
+            pair.treatment: j.difference.mean_b,
+            "difference": j.difference.difference,
+            "low": j.difference.low,
+            "high": j.difference.high,
+            "relative": None if j.difference.relative is None else f"{j.difference.relative:+.1%}",
+            "p": j.difference.p_value,
+            "finding": j.finding,
+        }
+        for j in judgements
+    ]

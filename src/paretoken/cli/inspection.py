@@ -1,0 +1,136 @@
+"""Verbs that look: runs, show, prompts, prices, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paretoken.cli.experiments import Json, RunName
+from paretoken.cli.screen import print_json, print_rows, say
+
+runs = typer.Typer(help="List runs; rm and export single ones.", invoke_without_command=True)
+
+
+@runs.callback()
+def list_runs(context: typer.Context, as_json: Json = False) -> None:
+    """List runs; rm and export single ones."""
+    if context.invoked_subcommand is not None:
+        return None
+    from paretoken.experiment import archive
+
+    rows = archive.list_runs()
+    if as_json:
+        return print_json(rows)
+    return print_rows(rows) if rows else say("no runs yet: `paretoken run SPEC` starts one")
+
+
+@runs.command()
+def rm(run: RunName, as_json: Json = False) -> None:
+    """Delete a run; its paid answers stay cached."""
+    from paretoken.experiment import archive
+
+    removed = archive.remove_run(run)
+    return print_json({"removed": removed}) if as_json else say(f"removed {removed}")
+
+
+@runs.command()
+def export(
+    run: RunName,
+    to: Annotated[Path, typer.Option("--to", help="Parquet file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write a run's records as Parquet."""
+    from paretoken.experiment import archive
+
+    n_rows = archive.export_run(run, to)
+    return print_json({"rows": n_rows, "file": str(to)}) if as_json else say(f"{n_rows} records in {to}")
+
+
+def show(
+    run: RunName = "last",
+    sample: Annotated[str | None, typer.Option("--sample", help="Show prompts and answers of one sample.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a run is and cost; with --sample, its prompts and answers side by side."""
+    from paretoken.experiment.archive import open_run
+    from paretoken.report.overview import answer_rows, describe_run
+
+    results = open_run(run)
+    if sample is not None:
+        rows = answer_rows(results, sample)
+        if as_json:
+            return print_json(rows)
+        say(f"sample {sample}: {results.samples.get(sample, {}).get('input', '')}")
+        reference = results.samples.get(sample, {}).get("reference")
+        if reference:
+            say(f"reference: {reference}")
+        return print_rows(rows)
+    body = describe_run(results)
+    if as_json:
+        return print_json(body)
+    for name, value in body.items():
+        if isinstance(value, list):
+            print_rows(value, title=name)
+        elif value not in ("", None, {}):
+            say(f"{name}: {value}")
+    return None
+
+
+def prompts(
+    folder: Annotated[Path, typer.Argument(help="A prompt file, or a folder of them.")] = Path("prompts"),
+    as_json: Json = False,
+) -> None:
+    """Prompts with their content versions."""
+    from paretoken.models.estimate import estimate_tokens
+    from paretoken.prompts import load_prompts
+
+    rows = [
+        {
+            "prompt": prompt.id,
+            "description": prompt.description,
+            "segments": ", ".join(prompt.segments),
+            "template tokens (estimated)": estimate_tokens(prompt.text),
+        }
+        for prompt in load_prompts([folder])
+    ]
+    return print_json(rows) if as_json else print_rows(rows)
+
+
+def prices(
+    text: Annotated[str, typer.Argument(help="Part of a model id, e.g. qwen.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What models cost, with source and date."""
+    from paretoken.core.clock import SystemClock
+    from paretoken.pricing import PriceBook
+
+    rows: list[dict[str, Any]] = [
+        {
+            "model": model,
+            "input $/Mtok": price.rates.input_per_mtok or None,
+            "output $/Mtok": price.rates.output_per_mtok or None,
+            "other": _other_meters(price),
+            "currency": price.currency,
+            "checked": price.checked,
+            "source": price.source,
+        }
+        for model, price in PriceBook().search(text, SystemClock().now())
+    ]
+    if as_json:
+        return print_json(rows)
+    return print_rows(rows) if rows else say(f"no priced model has {text!r} in its id")
+
+
+def _other_meters(price: Any) -> str:
+    names = ("per_request", "per_compute_s", "per_minute", "per_mchar", "per_image")
+    return ", ".join(f"{name} ${getattr(price, name):f}" for name in names if getattr(price, name))
+
+
+def doctor(as_json: Json = False) -> None:
+    """What is installed, cached and reachable."""
+    from paretoken.experiment.doctor import examine
+
+    rows = examine()
+    return print_json(rows) if as_json else print_rows(rows)

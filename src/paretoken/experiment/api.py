@@ -1,0 +1,219 @@
+"""What the command line and Python users call to plan and run experiments."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from paretoken.analysis.results import Results
+from paretoken.core.clock import SystemClock
+from paretoken.core.errors import SpecError
+from paretoken.core.trials import Record, RunInfo
+from paretoken.experiment.archive import make_trackers
+from paretoken.experiment.engine import Engine, run_scope
+from paretoken.experiment.forecast import Forecast, forecast
+from paretoken.experiment.resolve import load_design
+from paretoken.experiment.runner import Ending, Progress, drive
+from paretoken.records import (
+    Database,
+    RunBook,
+    SqlCache,
+    SqlJournal,
+    SqlLedger,
+    build_records,
+    database_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from paretoken.core.protocols import Clock
+    from paretoken.core.trials import Trial
+    from paretoken.experiment.design import Design
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `run` gives back.
+
+    Attributes:
+        results: The run, opened for reading.
+        ending: How it ended.
+        progress: What was done now; `done` also counts what earlier parts of the run had done.
+        assumed_usd: Money booked for calls of a killed process, whose outcome is unknown [USD].
+    """
+
+    results: Results
+    ending: Ending
+    progress: Progress
+    assumed_usd: Decimal
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of what stopped the run; 4 when a variant has no answer at all."""
+        if self.ending.error is not None:
+            return self.ending.error.exit_code
+        return 4 if any(s.n == s.n_failed for s in self.results.summaries) else 0
+
+
+def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = None) -> tuple[Design, Forecast]:
+    """Check a spec and forecast its cost. Spends nothing.
+
+    Args:
+        path: A spec file or its folder.
+        limit: Use at most this many samples.
+        clock: Time.
+
+    Raises:
+        SpecError: The spec cannot be run as written.
+    """
+    clock = clock or SystemClock()
+    design = load_design(Path(path), clock, limit=limit)
+
+    async def count() -> Forecast:
+        file = database_path(design.root)
+        try:
+            if not file.is_file():
+                return await forecast(design, None)
+            with Database(file) as database:
+                return await forecast(design, SqlCache(database, clock, design.spec.cache.max_age))
+        finally:
+            await asyncio.gather(*(model.provider.aclose() for model in design.models.values()))
+
+    return design, asyncio.run(count())
+
+
+def run(
+    path: str | Path,
+    *,
+    fresh: bool = False,
+    limit: int | None = None,
+    retry_errors: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    clock: Clock | None = None,
+) -> Outcome:
+    """Run an experiment, or go on with it; a finished one is only read.
+
+    Args:
+        path: A spec file or its folder.
+        fresh: Start another run of the same spec; paid answers still come from the cache.
+        limit: Use at most this many samples.
+        retry_errors: Send failed calls of the run again.
+        on_progress: Called after every call.
+        clock: Time.
+
+    Raises:
+        SpecError: The spec cannot be run as written; nothing was spent.
+        StoreError: The records cannot be written.
+    """
+    return asyncio.run(
+        run_async(path, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress, clock=clock)
+    )
+
+
+async def run_async(
+    path: str | Path,
+    *,
+    fresh: bool = False,
+    limit: int | None = None,
+    retry_errors: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    clock: Clock | None = None,
+) -> Outcome:
+    """`run`, inside a running event loop."""
+    clock = clock or SystemClock()
+    design = load_design(Path(path), clock, limit=limit)
+    with Database(database_path(design.root)) as database:
+        book = RunBook(database)
+        earlier = book.of_identity(design.identity)
+        latest = None if fresh or not earlier else earlier[-1]
+        if latest is not None and latest.status == "finished" and not retry_errors:
+            results = Results.load(database, latest.id)
+            return Outcome(results, Ending("finished", latest.reason), _progress(design, results.records), Decimal(0))
+        info = latest or await _open_run(design, database, earlier, clock)
+        with _alone(design.root, info.id):
+            return await _go_on(design, info, database, clock, retry_errors, on_progress)
+
+
+async def _open_run(design: Design, database: Database, earlier: Sequence[RunInfo], clock: Clock) -> RunInfo:
+    estimate = await forecast(design, SqlCache(database, clock, design.spec.cache.max_age))
+    suffix = f"-{len(earlier) + 1}" if earlier else ""
+    info = RunInfo(
+        id=f"{design.spec.experiment}-{design.identity[:6]}{suffix}",
+        experiment=design.spec.experiment,
+        identity=design.identity,
+        started_at=clock.now().isoformat(),
+        status="running",
+        reason="",
+        lock={**design.lock, "estimate": estimate.body()},
+    )
+    samples = [
+        (s.id, {"input": s.input, "reference": s.reference, "fields": dict(s.fields)}) for s in design.dataset.samples
+    ]
+    keep = design.spec.store.content == "full"
+    RunBook(database).open(info, design.dataset.hash, samples if keep else [])
+    return info
+
+
+@contextmanager
+def _alone(root: Path, run_id: str) -> Iterator[None]:
+    """Make sure that no other process works on the same run; the lock falls with the process."""
+    folder = root / ".paretoken" / "locks"
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / f"{run_id}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise SpecError(f"run {run_id} is in progress in another process.", fix="Wait for it, or start another "
+                        "with --fresh.") from None  # fmt: skip
+
+
+async def _go_on(
+    design: Design,
+    info: RunInfo,
+    database: Database,
+    clock: Clock,
+    retry_errors: bool,
+    on_progress: Callable[[Progress], None],
+) -> Outcome:
+    book, ledger = RunBook(database), SqlLedger(database, info.id)
+    trackers = make_trackers(design.spec.track, design.root)
+    ledger.set_limits({run_scope(info.id): None if design.spec.budget is None else design.spec.budget.usd})
+    assumed = ledger.book_orphans()
+    book.reopen(info.id)
+    known = build_records(SqlJournal(database).read(info.id))
+    if retry_errors:
+        known = [record for record in known if record.error is None]
+    progress = _progress(design, known)
+
+    def on_call(record: Record) -> None:
+        progress.count(record)
+        on_progress(progress)
+
+    def on_trial(trial: Trial, records: list[Record]) -> None:
+        for tracker in trackers:
+            tracker.on_trial(info, trial, records)
+
+    engine = Engine(design, info.id, database, ledger, clock, known, on_call)
+    ending = Ending("stopped", "interrupted")
+    try:
+        on_progress(progress)
+        ending = await drive(design.planner, engine.execute, 2 * design.spec.concurrency, on_trial)
+    finally:
+        await engine.aclose()
+        book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
+    results = Results.load(database, info.id)
+    for tracker in trackers:
+        tracker.on_run(results.run)
+    return Outcome(results, ending, progress, assumed)
+
+
+def _progress(design: Design, known: Sequence[Record]) -> Progress:
+    limit = None if design.spec.budget is None else design.spec.budget.usd
+    return Progress(total=design.n_calls, done=len(known), limit_usd=limit)

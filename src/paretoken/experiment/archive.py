@@ -1,0 +1,127 @@
+"""Runs that exist: open, list, remove, export and track them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.analysis.results import Results
+from paretoken.core.errors import SpecError
+from paretoken.core.registry import load
+from paretoken.experiment.source import SPEC_NAME
+from paretoken.records import Database, RunBook, database_path, project_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from paretoken.core.protocols import Tracker
+
+
+@contextmanager
+def _records(start: Path) -> Iterator[Database]:
+    file = database_path(project_root(start))
+    if not file.is_file():
+        raise SpecError("there is no run yet.", fix="Start one with `paretoken run SPEC`.", file=file)
+    with Database(file) as database:
+        yield database
+
+
+def open_run(reference: str | Path = "last", root: str | Path | None = None) -> Results:
+    """Open a run for reading.
+
+    Args:
+        reference: A run id, a unique prefix of one, the path of a spec or its folder, or `last`.
+        root: The project's folder; by default the one around the spec or the working folder.
+
+    Raises:
+        SpecError: No such run.
+    """
+    path = Path(reference)
+    is_spec = (path / SPEC_NAME).is_file() or path.is_file()
+    with _records(Path(root) if root is not None else path.parent if is_spec else Path()) as database:
+        return Results.load(database, _run_of_spec(database, path) if is_spec else str(reference))
+
+
+def _run_of_spec(database: Database, path: Path) -> str:
+    wanted = (path / SPEC_NAME if path.is_dir() else path).resolve()
+    runs = [run for run in RunBook(database).all() if _spec_path(run.lock) == wanted]
+    if not runs:
+        raise SpecError("this spec was not run yet.", fix=f"Start it with `paretoken run {path}`.", file=path)
+    return runs[-1].id
+
+
+def _spec_path(lock: Mapping[str, object]) -> Path:
+    return Path(cast("dict[str, Any]", lock["spec"])["path"]).resolve()
+
+
+def list_runs(root: Path | None = None) -> list[dict[str, object]]:
+    """One row per run, oldest first; none before the first run."""
+    file = database_path(project_root(root or Path()))
+    if not file.is_file():
+        return []
+    with Database(file) as database:
+        return [
+            {
+                "run": run.id,
+                "status": run.status,
+                "started": run.started_at[:16].replace("T", " "),
+                "variants": len(cast("list[Any]", run.lock["variants"])),
+                "question": run.lock["question"],
+            }
+            for run in RunBook(database).all()
+        ]
+
+
+def remove_run(reference: str) -> str:
+    """Delete a run; its paid answers stay cached.
+
+    Returns:
+        The run's id.
+    """
+    with _records(Path()) as database:
+        book = RunBook(database)
+        run = book.find(reference)
+        book.remove(run.id)
+        return run.id
+
+
+def export_run(reference: str, path: Path) -> int:
+    """Write a run's records as Parquet.
+
+    Returns:
+        Number of rows.
+    """
+    frame = open_run(reference).frame()
+    frame.to_parquet(path, index=False)
+    return len(frame)
+
+
+def make_trackers(track: Mapping[str, str], root: Path) -> list[Tracker]:
+    """The trackers a spec names."""
+    return [load("paretoken.trackers", name)(uri, root, database_path(root)) for name, uri in track.items()]
+
+
+def track_run(results: Results) -> None:
+    """Project a run again into every tracker its spec names.
+
+    Raises:
+        SpecError: The spec names none.
+    """
+    track = cast("dict[str, str]", results.run.lock["track"])
+    if not track:
+        raise SpecError("this run's spec names no tracker.", fix="Add `track: {mlflow: sqlite:///mlruns/mlflow.db}`.")
+    for tracker in make_trackers(track, run_root(results)):
+        tracker.on_run(results.run)
+
+
+def run_root(results: Results) -> Path:
+    """The project folder a run belongs to."""
+    return project_root(_spec_path(results.run.lock).parent)
+
+
+def run_folder(results: Results) -> Path:
+    """Where files made from a run lie."""
+    folder = run_root(results) / ".paretoken" / "runs" / results.run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

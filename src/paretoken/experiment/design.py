@@ -1,0 +1,180 @@
+"""An experiment with every name bound: what the planner, the runner and the lock are made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.core.calls import Message, Origin, Request
+from paretoken.core.trials import label_variants
+from paretoken.experiment.planners import FixedPlanner
+from paretoken.experiment.spec import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from paretoken.analysis.front import Objectives
+    from paretoken.core.protocols import Planner, Provider, Scorer
+    from paretoken.core.trials import Cell, Variant
+    from paretoken.core.usage import Price
+    from paretoken.datasets import Dataset, Sample
+    from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
+    from paretoken.prompts import Prompt
+
+REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
+"""Parameters that are fields of a request; all others go to the provider by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDesign:
+    """A model ready to be called: its provider is made, but has not connected or loaded anything.
+
+    Attributes:
+        price: The row in force when the design was made.
+        price_stated: The spec states it, so it does not change during the run.
+    """
+
+    provider: Provider
+    price: Price
+    price_stated: bool
+    entry: ModelSpec | ReplaySpec
+    base_url: str = ""
+
+
+@dataclass(frozen=True)
+class Design:
+    """Everything an experiment is made of.
+
+    Attributes:
+        path: The spec file.
+        root: The project's folder, where records and tracking live.
+        models: By id.
+        prompts: By `name@version`.
+        variants: What is tried, in the order of the spec.
+        dropped: Objectives that cannot be measured here, with the reason.
+    """
+
+    path: Path
+    root: Path
+    spec: Spec
+    dataset: Dataset
+    prompts: Mapping[str, Prompt]
+    models: Mapping[str, ModelDesign]
+    scorers: tuple[Scorer, ...]
+    variants: tuple[Variant, ...]
+    plan: Mapping[str, Any]
+    objectives: Objectives
+    dropped: Mapping[str, str]
+    samples: Mapping[str, Sample] = field(init=False)
+    labels: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
+        object.__setattr__(self, "labels", label_variants(self.variants))
+
+    @property
+    def planner(self) -> Planner:
+        """A fresh planner for this design."""
+        return FixedPlanner(self.variants, list(self.samples), repeats=self.spec.repeats, seed=self.spec.seed)
+
+    @property
+    def n_calls(self) -> int:
+        """Subject calls of the whole design."""
+        return len(self.variants) * len(self.samples) * self.spec.repeats
+
+    def request(self, variant: Variant, cell: Cell, run: str, scopes: tuple[str, ...] = ()) -> Request:
+        """The request of one cell."""
+        sample = self.samples[cell.sample]
+        params = dict(variant.params)
+        model = self.models[variant.model]
+        return Request(
+            model=variant.model,
+            base_url=model.base_url,
+            messages=self._messages(variant.prompt, sample),
+            max_tokens=cast("int", params.get("max_tokens", MAX_TOKENS)),
+            temperature=float(cast("float", params.get("temperature", 0.0))),
+            seed=cast("int", params.get("seed", self.spec.seed)) + cell.repeat,
+            params=tuple((name, value) for name, value in variant.params if name not in REQUEST_FIELDS),
+            repeat=cell.repeat,
+            salt=sample.id if model.provider.recorded else "",
+            origin=Origin(run, cell.sample, variant.id, cell.repeat, "subject", scopes),
+        )
+
+    def _messages(self, prompt: str, sample: Sample) -> tuple[Message, ...]:
+        return self.prompts[prompt].render(self.dataset.template_values(sample))
+
+    @cached_property
+    def lock(self) -> dict[str, Any]:
+        """Everything that determines the run, as plain JSON values."""
+        spec = self.spec
+        return {
+            "paretoken": version("paretoken"),
+            "spec": {"path": str(self.path), **spec.model_dump(mode="json")},
+            "question": spec.question,
+            "seed": spec.seed,
+            "dataset": {
+                "path": str(self.dataset.path),
+                "hash": self.dataset.hash,
+                "n": len(self.samples),
+                "language": self.dataset.language,
+                "reference": self.dataset.reference_column is not None,
+            },
+            "prompts": {
+                id_: {"name": p.name, "version": p.version, "text": p.text, "description": p.description}
+                for id_, p in self.prompts.items()
+            },
+            "variants": [
+                {
+                    "id": v.id,
+                    "label": self.labels[v.id],
+                    "prompt": v.prompt,
+                    "model": v.model,
+                    "params": dict(v.params),
+                }
+                for v in self.variants
+            ],
+            "models": {
+                id_: {"price": _price_body(m.price), "recorded": m.provider.recorded, "base_url": m.base_url}
+                for id_, m in self.models.items()
+            },
+            "scorers": [{"name": s.name, "metrics": list(s.metrics), "provenance": s.provenance} for s in self.scorers],
+            "plan": dict(self.plan),
+            "objectives": {
+                "minimize": list(self.objectives.minimize),
+                "maximize": list(self.objectives.maximize),
+                "subject_to": {name: [sign, str(x)] for name, (sign, x) in self.objectives.subject_to.items()},
+            },
+            "dropped": dict(self.dropped),
+            "store": spec.store.model_dump(),
+            "budget": None if spec.budget is None else {"usd": str(spec.budget.usd)},
+            "tags": spec.tags,
+            "track": spec.track,
+        }
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of the lock less what does not change a number: budget, tags, tracking, and where files lie."""
+        outside = ("budget", "tags", "track", "paths", "question", "concurrency", "store")
+        body = {name: value for name, value in self.lock.items() if name not in outside}
+        body["spec"] = {name: value for name, value in self.lock["spec"].items() if name not in (*outside, "path")}
+        body["dataset"] = {name: value for name, value in self.lock["dataset"].items() if name != "path"}
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _price_body(price: Price) -> dict[str, Any]:
+    """A price row without its zero meters, amounts as text."""
+    return {name: value for name, value in _plain(asdict(price)).items() if value not in (None, "", "0", [])}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, int) else str(value)

@@ -1,0 +1,169 @@
+"""Calls and scores the cells of a design, through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from paretoken.core.calls import Call, Score
+from paretoken.core.errors import BrokenBound, ProviderError
+from paretoken.core.protocols import ScoreItem
+from paretoken.core.trials import Record
+from paretoken.gateway.onion import Backoff, HoldGate, Limits, build_onion
+from paretoken.pricing import PriceBook
+from paretoken.records import SqlCache, SqlJournal, SqlLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from paretoken.core.calls import Response
+    from paretoken.core.protocols import ChatModel, Clock
+    from paretoken.core.trials import Cell, Trial, Variant
+    from paretoken.experiment.design import Design, ModelDesign
+    from paretoken.records import Database
+
+RECORDED_TIMEOUT_S = 60.0
+
+
+class Engine:
+    """One run's way to the models and scorers.
+
+    Args:
+        design: What is run.
+        run: Run id.
+        database: Where everything is written.
+        ledger: The run's money.
+        clock: Time.
+        known: Records of an earlier part of the run; their calls are not made again.
+        on_call: Called after every cell's call, with its record so far.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        run: str,
+        database: Database,
+        ledger: SqlLedger,
+        clock: Clock,
+        known: Iterable[Record],
+        on_call: Callable[[Record], None],
+    ) -> None:
+        self._design, self._run, self._clock, self._on_call = design, run, clock, on_call
+        self._journal = SqlJournal(database, design.spec.store.content)
+        self._cache = SqlCache(database, clock, design.spec.cache.max_age)
+        timeouts = [_timeout_s(model) for model in design.models.values()]
+        self._prices = PriceBook({id_: model.price for id_, model in design.models.items() if model.price_stated})
+        self._gate = HoldGate(ledger, clock, patience_s=max(timeouts))
+        self._onions = {id_: self._onion(model) for id_, model in design.models.items()}
+        self._known = {(record.sample, record.variant, record.repeat): record for record in known}
+        self._scopes = (run_scope(run),)
+
+    def _onion(self, model: ModelDesign) -> ChatModel:
+        spec, provider = self._design.spec, model.provider
+        stated = getattr(model.entry, "limits", None)
+        concurrency = provider.slots or spec.concurrency
+        if stated is not None and stated.concurrency is not None:
+            concurrency = min(concurrency, stated.concurrency)
+        keep = spec.store.content == "full" and not provider.recorded
+        return build_onion(
+            provider,
+            prices=self._prices,
+            gate=self._gate,
+            journal=self._journal,
+            cache=self._cache,
+            cache_mode=spec.cache.mode if keep else "off",
+            clock=self._clock,
+            limits=Limits(
+                rpm=None if stated is None else stated.rpm,
+                tpm=None if stated is None else stated.tpm,
+                concurrency=concurrency,
+            ),
+            backoff=Backoff(attempts=spec.attempts),
+            timeout_s=_timeout_s(model),
+            seed=spec.seed,
+        )
+
+    async def execute(self, trial: Trial) -> list[Record]:
+        """Call and score a trial's cells; cells answered before are taken from the records.
+
+        Returns:
+            One record per cell, in order; failed calls are records with an error.
+
+        Raises:
+            BudgetExceeded: The money is used up.
+            BrokenBound: A provider billed more than was promised.
+            ScoreError: A scorer refuses.
+        """
+        outcomes = await asyncio.gather(
+            *(self._answer(trial.variant, cell) for cell in trial.cells), return_exceptions=True
+        )
+        answers: list[tuple[Record, Response | None]] = []
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            answers.append(outcome)
+        unscored = [answer for answer in answers if answer[1] is not None and self._lacks_scores(answer[0])]
+        scores = await self._score(unscored)
+        return [
+            Record(r.sample, r.variant, r.repeat, r.call, {**r.scores, **scores.get((r.sample, r.repeat), {})})
+            for r, _ in answers
+        ]
+
+    async def _answer(self, variant: Variant, cell: Cell) -> tuple[Record, Response | None]:
+        key = (cell.sample, variant.id, cell.repeat)
+        known = self._known.pop(key, None)
+        recorded = self._design.models[variant.model].provider.recorded
+        if known is not None and not (recorded and self._lacks_scores(known)):
+            return known, known.call.response
+        request = self._design.request(variant, cell, self._run, self._scopes)
+        try:
+            response = await self._onions[variant.model].generate(request)
+        except BrokenBound:
+            raise
+        except ProviderError as error:
+            call = Call(request, self._clock.now(), error=str(error))
+        else:
+            call = Call(request, self._clock.now(), response, billed_usd=response.billed_usd)
+        record = Record(*key, call=call, scores={})
+        self._on_call(record)
+        return record, call.response
+
+    def _lacks_scores(self, record: Record) -> bool:
+        return record.error is None and any(
+            metric not in record.scores for scorer in self._design.scorers for metric in scorer.metrics
+        )
+
+    async def _score(
+        self, answers: Sequence[tuple[Record, Response | None]]
+    ) -> dict[tuple[str, int], dict[str, Score]]:
+        """Scores by (sample, repeat) and metric, written to the journal together."""
+        items = [self._item(record, response) for record, response in answers if response is not None]
+        if not items:
+            return {}
+        batches = await asyncio.gather(*(scorer.score(items) for scorer in self._design.scorers))
+        out: dict[tuple[str, int], dict[str, Score]] = {}
+        for scorer, batch in zip(self._design.scorers, batches, strict=True):
+            for (record, _), values in zip(answers, batch, strict=True):
+                for scored in values:
+                    score = Score(record.call.origin, scorer.name, scored.metric, scored.value, scored.reason,
+                                  scorer.provenance)  # fmt: skip
+                    out.setdefault((record.sample, record.repeat), {})[scored.metric] = score
+        self._journal.append(score for scores in out.values() for score in scores.values())
+        return out
+
+    def _item(self, record: Record, response: Response) -> ScoreItem:
+        sample = self._design.samples[record.sample]
+        return ScoreItem(response.text, sample.input, sample.reference, {**sample.fields, **response.fields})
+
+    async def aclose(self) -> None:
+        """Give back every provider."""
+        await asyncio.gather(*(model.provider.aclose() for model in self._design.models.values()))
+
+
+def run_scope(run: str) -> str:
+    """The budget scope of one run."""
+    return f"run:{run}"
+
+
+def _timeout_s(model: ModelDesign) -> float:
+    return getattr(model.entry, "timeout_s", RECORDED_TIMEOUT_S)

@@ -1,0 +1,242 @@
+"""From a spec file to a design: every name bound, every file read, every complaint made before anything is spent."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.analysis.front import Objectives
+from paretoken.analysis.summary import COLUMNS, LATENCY_QUANTILES
+from paretoken.core.errors import PriceError, SpecError
+from paretoken.core.protocols import ProviderConfig, Scorer
+from paretoken.core.registry import load, suggest
+from paretoken.core.trials import Variant, label_variants
+from paretoken.datasets import Dataset, load_dataset
+from paretoken.experiment.design import Design, ModelDesign
+from paretoken.experiment.space import enumerate_variants, parse_choices
+from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec, load_spec
+from paretoken.pricing import PriceBook, free, parse_price
+from paretoken.prompts import load_prompts
+from paretoken.records import project_root
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from paretoken.core.protocols import Clock
+    from paretoken.core.usage import Price
+    from paretoken.experiment.source import Source
+
+
+def load_design(path: Path, clock: Clock, *, limit: int | None = None) -> Design:
+    """Resolve a spec.
+
+    Args:
+        path: The spec file or its folder.
+        clock: Dates the price rows.
+        limit: Use at most this many samples.
+
+    Raises:
+        SpecError: Anything in it cannot be used; nothing was spent.
+        PriceError: A model has no price.
+    """
+    spec, entries, source = load_spec(path)
+    folder = source.path.resolve().parent
+    take = min((n for n in (spec.dataset.take, limit) if n is not None), default=None)
+    dataset = load_dataset(
+        folder / spec.dataset.path,
+        fields=cast("dict[str, str]", spec.dataset.fields),
+        take=take,
+        seed=spec.seed,
+        language=spec.dataset.language,
+    )
+    prompts = {prompt.id: prompt for prompt in load_prompts(folder / path for path in spec.prompts)}
+    for prompt in prompts.values():
+        prompt.check(dataset.template_variables)
+    choices = parse_choices(spec.space, source)
+    scorers = _scorers(spec, dataset, source)
+    models = _models(entries, folder, source, clock)
+    variants = enumerate_variants(list(prompts), list(models), choices)
+    plan, tried = _plan(spec, variants, source)
+    objectives, dropped = _objectives(spec, scorers, models, source)
+    for name in plan.get("margin", {}):
+        if name not in objectives.names and name not in (m for s in scorers for m in s.metrics):
+            raise source.error(f"{name!r} is measured by no scorer.", "plan", "abtest", "margin", name)
+    design = Design(
+        source.path, project_root(folder), spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives,
+        dropped,
+    )  # fmt: skip
+    for prompt in prompts.values():
+        prompt.render(dataset.template_values(dataset.samples[0]))
+    return design
+
+
+def _models(
+    entries: list[ModelSpec | ReplaySpec], folder: Path, source: Source, clock: Clock
+) -> dict[str, ModelDesign]:
+    models: dict[str, ModelDesign] = {}
+    for i, entry in enumerate(entries):
+        try:
+            configs = _configs(entry, folder)
+        except SpecError as error:
+            raise source.error(error.problem, "models", i, error.field or "replay", fix=error.fix) from error
+        for config, price_spec in configs:
+            if config.id in models:
+                raise source.error(f"model {config.id!r} is listed twice.", "models", i)
+            if price_spec is None and config.base_url:
+                raise source.error(f"{config.id!r} at an endpoint of your own has no known price.", "models", i,
+                                   "base_url", fix='State it: price: {input_per_mtok: "...", output_per_mtok: "..."}, '
+                                   "or price: free.")  # fmt: skip
+            price = _price(config.id, price_spec, source, clock, "models", i)
+            try:
+                provider = load("paretoken.models", config.id.partition("/")[0])(config, clock)
+            except SpecError as error:
+                field = error.field.split(".")[-1] or "id"
+                raise source.error(error.problem, "models", i, field, fix=error.fix) from error
+            models[config.id] = ModelDesign(provider, price, price_spec is not None, entry, config.base_url)
+    return models
+
+
+def _configs(entry: ModelSpec | ReplaySpec, folder: Path) -> list[tuple[ProviderConfig, Any]]:
+    """Provider configurations of one entry of `models`, each with what the spec says of its price."""
+    if isinstance(entry, ModelSpec):
+        config = ProviderConfig(
+            id=entry.id,
+            name=entry.id.partition("/")[2],
+            base_url=entry.base_url,
+            api_key_env=entry.api_key_env,
+            timeout_s=entry.timeout_s,
+            options=entry.model_extra or {},
+            root=folder,
+        )
+        return [(config, entry.price)]
+    from paretoken.models.replay import replay_values
+
+    file = folder / entry.replay
+    recorded = replay_values(file, entry.by)
+    values = recorded if entry.only is None else entry.only
+    for name, where in [(v, "only") for v in values] + [(p, "prices") for p in entry.prices]:
+        if name not in recorded:
+            raise SpecError(f"{name!r} is not recorded in {entry.replay}.", fix=suggest(name, recorded), field=where)
+    usage = entry.usage if isinstance(entry.usage, str) else tuple(entry.usage)
+    options = {"file": entry.replay, "by": entry.by, "key": entry.key, "output": entry.output, "usage": usage,
+               "latency": entry.latency}  # fmt: skip
+    return [
+        (
+            ProviderConfig(id=f"replay/{value}", name=value, options={**options, "value": value}, root=folder),
+            entry.prices.get(value),
+        )
+        for value in values
+    ]
+
+
+def _price(model: str, stated: Any, source: Source, clock: Clock, *location: str | int) -> Price:
+    """The price the spec states, or the price book's."""
+    try:
+        if stated == "free":
+            return free(f"spec:{model}")
+        if stated is not None:
+            return parse_price(stated, row=f"spec:{model}")
+        return PriceBook().price(model, clock.now())
+    except SpecError as error:
+        field = error.field.removeprefix("price").lstrip(".")
+        raise source.error(error.problem, *location, "price", *([field] if field else []), fix=error.fix) from error
+    except PriceError as error:
+        raise source.error(str(error), *location) from error
+
+
+def _scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Scorer, ...]:
+    scorers: list[Scorer] = []
+    seen: dict[str, str] = {}
+    for i, entry in enumerate(spec.scorers):
+        if not entry:
+            raise source.error("this scorer has no name.", "scorers", i)
+        try:
+            scorer = _scorer(entry, dataset.language)
+        except SpecError as error:
+            raise source.error(error.problem, "scorers", i, fix=error.fix) from error
+        if scorer.needs_reference:
+            lacking = next((sample for sample in dataset.samples if sample.reference is None), None)
+            if dataset.reference_column is None:
+                raise source.error(f"{scorer.name!r} compares with references, and the dataset has none.", "scorers", i,
+                                   fix="Name their column: dataset: {fields: {reference: COLUMN}}.")  # fmt: skip
+            if lacking is not None:
+                raise SpecError(f"sample {lacking.id!r} has no reference, which {scorer.name!r} needs.",
+                                file=dataset.path, line=lacking.line)  # fmt: skip
+        for metric in scorer.metrics:
+            if metric in seen:
+                raise source.error(f"two scorers give the metric {metric!r}.", "scorers", i)
+            seen[metric] = scorer.name
+        scorers.append(scorer)
+    return tuple(scorers)
+
+
+def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
+    """`name`, `{name: argument}`, `{name: {keyword: value}}` or `{name: argument, keyword: value}`."""
+    (name, argument), *rest = [(entry, None)] if isinstance(entry, str) else entry.items()
+    keywords: dict[str, Any] = dict(rest)
+    factory = load("paretoken.scorers", name)
+    accepted = inspect.signature(factory).parameters
+    if isinstance(argument, dict) and set(argument) <= set(accepted):
+        argument, keywords = None, {**argument, **keywords}
+    if "language" in accepted and language is not None:
+        keywords = {"language": language, **keywords}
+    positional = [] if argument is None else [argument]
+    try:
+        inspect.signature(factory).bind(*positional, **keywords)
+    except TypeError as error:
+        takes = ", ".join(p for p in accepted if p != "language")
+        fix = f"It takes: {takes}." if takes else "It takes no arguments."
+        raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
+    return cast("Scorer", factory(*positional, **keywords))
+
+
+def _plan(spec: Spec, variants: list[Variant], source: Source) -> tuple[dict[str, Any], list[Variant]]:
+    """The plan with variant ids for labels, and the variants it tries."""
+    if spec.plan.abtest is None:
+        return {"kind": "grid"}, variants
+    test = spec.plan.abtest
+    labels = label_variants(variants)
+
+    def find(reference: str, *location: str | int) -> str:
+        meant = [id_ for id_, label in labels.items() if reference in (id_, label)]
+        if len(meant) != 1:
+            raise source.error(f"no variant is called {reference!r}.", "plan", "abtest", *location,
+                               fix=suggest(reference, labels.values()))  # fmt: skip
+        return meant[0]
+
+    control = find(test.control, "control")
+    treatment = [find(reference, "treatment", i) for i, reference in enumerate(test.treatment)]
+    if control in treatment:
+        raise source.error("the control is also a treatment.", "plan", "abtest", "treatment",
+                           treatment.index(control))  # fmt: skip
+    if len(set(treatment)) < len(treatment):
+        raise source.error("a treatment is listed twice.", "plan", "abtest", "treatment")
+    plan = {
+        "kind": "abtest",
+        "control": control,
+        "treatment": treatment,
+        "margin": dict(test.margin),
+        "alpha": test.alpha,
+    }
+    return plan, [variant for variant in variants if variant.id in (control, *treatment)]
+
+
+def _objectives(
+    spec: Spec, scorers: tuple[Scorer, ...], models: Mapping[str, ModelDesign], source: Source
+) -> tuple[Objectives, dict[str, str]]:
+    metrics = [metric for scorer in scorers for metric in scorer.metrics]
+    known = [*COLUMNS, *(f"latency_s.{q}" for q in LATENCY_QUANTILES), "error_rate", *metrics]
+    for part, names in (("minimize", spec.minimize), ("maximize", spec.maximize), ("subject_to", spec.subject_to)):
+        for i, name in enumerate(names):
+            if name not in known:
+                where = name if part == "subject_to" else i
+                raise source.error(f"{name!r} is measured by nothing here.", part, where, fix=suggest(name, known))
+    if not (spec.minimize or spec.maximize):
+        raise source.error("there is no objective.", "minimize", fix="Name at least one, e.g. list_usd.")
+    timeless = all(isinstance(m.entry, ReplaySpec) and m.entry.latency == "none" for m in models.values())
+    reason = "the recorded answers have no latency (`latency: none`)"
+    dropped = {name: reason for name in (*spec.minimize, *spec.subject_to) if timeless and name.startswith("latency_s")}
+    limits = {n: (sign, float(x)) for n, (sign, x) in spec.limits().items() if n not in dropped}
+    minimize = tuple(name for name in spec.minimize if name not in dropped)
+    return Objectives(minimize, tuple(spec.maximize), limits), dropped

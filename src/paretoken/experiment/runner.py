@@ -1,0 +1,111 @@
+"""The only loop of the house: asks the planner, lets the engine answer, tells the planner."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from paretoken.core.errors import BrokenBound, BudgetExceeded, ParetokenError
+from paretoken.core.trials import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from paretoken.core.protocols import Planner
+    from paretoken.core.trials import Record
+
+Status = Literal["finished", "stopped", "failed"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        total: Calls of the whole run.
+        done: Calls that have their answer or their error, those of earlier parts of the run too.
+        made: Calls made now.
+        hits: Of those made now, how many the cache answered.
+        failed: Of those made now, how many failed.
+        billed_usd: Spent now [USD].
+        limit_usd: The run's cap, if there is one [USD].
+    """
+
+    total: int
+    done: int = 0
+    made: int = 0
+    hits: int = 0
+    failed: int = 0
+    billed_usd: Decimal = Decimal(0)
+    limit_usd: Decimal | None = None
+
+    def count(self, record: Record) -> None:
+        """Take the outcome of one call."""
+        self.done += 1
+        self.made += 1
+        self.failed += record.error is not None
+        self.billed_usd += record.call.billed_usd
+        self.hits += record.call.response is not None and record.call.response.from_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended, with the error that stopped it."""
+
+    status: Status
+    reason: str
+    error: ParetokenError | None = None
+
+
+async def drive(
+    planner: Planner,
+    execute: Callable[[Trial], Awaitable[list[Record]]],
+    window: int,
+    on_trial: Callable[[Trial, list[Record]], None],
+) -> Ending:
+    """Run trials until the planner is done or something forbids to go on.
+
+    Args:
+        planner: Decides what is tried.
+        execute: Calls and scores one trial.
+        window: Cells in flight at most, rounded up to whole trials.
+        on_trial: Called with every complete trial.
+
+    Returns:
+        The ending. When money runs out, no further trial starts and those in flight are completed as far as they
+        were paid; their answers are in the records.
+    """
+    flying: dict[asyncio.Task[list[Record]], Trial] = {}
+    stopped: ParetokenError | None = None
+    reason = ""
+    try:
+        while True:
+            while stopped is None and sum(len(trial.cells) for trial in flying.values()) < window:
+                step = planner.ask()
+                if not isinstance(step, Trial):
+                    reason = getattr(step, "reason", "")
+                    break
+                flying[asyncio.ensure_future(execute(step))] = step
+            if not flying:
+                break
+            landed, _ = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+            for task in landed:
+                trial = flying.pop(task)
+                try:
+                    records = task.result()
+                except (BudgetExceeded, BrokenBound) as error:
+                    stopped = stopped or error
+                else:
+                    planner.tell(trial, records)
+                    on_trial(trial, records)
+    except ParetokenError as error:
+        return Ending("failed", str(error), error)
+    finally:
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+    if stopped is not None:
+        return Ending("stopped", str(stopped), stopped)
+    return Ending("finished", reason)

@@ -1,0 +1,52 @@
+"""The space of variants: prompts x models x parameter choices."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from paretoken.core.trials import Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from paretoken.core.calls import Scalar
+    from paretoken.experiment.source import Source
+
+
+def parse_choices(space: Mapping[str, Any], source: Source) -> dict[str, list[Scalar]]:
+    """Values of every parameter: a plain value is one choice.
+
+    Raises:
+        SpecError: A parameter is an interval, which only a search can explore, or no scalar.
+    """
+    choices: dict[str, list[Scalar]] = {}
+    for name, value in space.items():
+        if isinstance(value, list):
+            raise source.error("an interval cannot be enumerated.", "space", name,
+                               fix=f"Write {{choices: {value}}} for a set of values.")  # fmt: skip
+        values = value.get("choices") if isinstance(value, dict) and set(value) == {"choices"} else [value]
+        if not isinstance(values, list) or not values or any(isinstance(v, (list, dict)) for v in values):
+            raise source.error("this is neither a value nor a set of values.", "space", name,
+                               fix="Write a value, or {choices: [a, b]}.")  # fmt: skip
+        choices[name] = values
+    _check(choices, source)
+    return choices
+
+
+def _check(choices: Mapping[str, Sequence[Scalar]], source: Source) -> None:
+    for value in choices.get("max_tokens", ()):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise source.error(f"max_tokens must be a whole number above 0, not {value!r}.", "space", "max_tokens")
+    for value in choices.get("temperature", ()):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 2:
+            raise source.error(f"temperature must be a number from 0 to 2, not {value!r}.", "space", "temperature")
+
+
+def enumerate_variants(
+    prompts: Sequence[str], models: Sequence[str], choices: Mapping[str, Sequence[Scalar]]
+) -> list[Variant]:
+    """Every combination, in the order of the spec."""
+    names = sorted(choices)
+    settings = [tuple(zip(names, values, strict=True)) for values in product(*(choices[name] for name in names))]
+    return [Variant(prompt, model, params) for prompt, model in product(prompts, models) for params in settings]

@@ -1,0 +1,237 @@
+"""The spec: what one YAML file may say, and what is wrong with it if it says something else."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from paretoken.core.calls import Scalar
+from paretoken.core.registry import suggest
+from paretoken.experiment.source import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from paretoken.core.errors import SpecError
+
+MAX_TOKENS = 256
+"""Length limit of an answer where the spec names none: without one a call has no upper bound of cost."""
+
+_MESSAGES = {
+    "missing": "this key is missing.",
+    "string_type": "this must be text; put it in quotes.",
+    "int_type": "this must be a whole number.",
+    "float_type": "this must be a number.",
+    "bool_type": "this must be true or false.",
+    "list_type": "this must be a list.",
+    "dict_type": "this must be a mapping.",
+    "model_type": "this must be a mapping.",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict) and cls.model_config.get("extra") == "forbid":
+            for key in data:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError("unknown_key", "unknown key {key!r}. {fix}",
+                                              {"key": key, "fix": suggest(key, cls.model_fields)})  # fmt: skip
+        return data
+
+
+def _decimal(value: Any) -> Decimal:
+    if not isinstance(value, str):
+        raise PydanticCustomError("money", 'money must be text, so that it is exact: write usd: "{value}".',
+                                  {"value": value})  # fmt: skip
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise PydanticCustomError("money", "{value!r} is not an amount.", {"value": value}) from None
+    if not amount.is_finite() or amount < 0:
+        raise PydanticCustomError("money", "{value!r} is not an amount: it must be 0 or more.", {"value": value})
+    return amount
+
+
+Usd = Annotated[Decimal, BeforeValidator(_decimal)]
+
+
+class DatasetSpec(_Strict):
+    """`dataset:` where the samples are."""
+
+    path: str
+    take: int | None = Field(None, ge=1)
+    fields: dict[Literal["id", "input", "reference"], str] = {}
+    language: str | None = None
+
+
+class LimitsSpec(_Strict):
+    """`limits:` what a model may be asked."""
+
+    rpm: float | None = Field(None, gt=0)
+    tpm: float | None = Field(None, gt=0)
+    concurrency: int | None = Field(None, ge=1)
+
+
+PriceSpec = Literal["free"] | dict[str, Any]
+
+
+class ModelSpec(_Strict):
+    """One entry of `models:`; keys not named here are options of its provider, which refuses those it lacks."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    id: str = Field(pattern=r"^[^/]+/.+$")
+    price: PriceSpec | None = None
+    base_url: str = ""
+    api_key_env: str = ""
+    limits: LimitsSpec = LimitsSpec()
+    timeout_s: float = Field(120.0, gt=0)
+
+
+class ReplaySpec(_Strict):
+    """An entry of `models:` that turns recorded answers into models, one per value of the column `by`."""
+
+    replay: str
+    by: str
+    key: str
+    output: str = "output"
+    usage: list[str] | Literal["estimate"] = "estimate"
+    latency: str = "none"
+    only: list[str] | None = None
+    prices: dict[str, PriceSpec] = {}
+
+
+class AbTestSpec(_Strict):
+    """`plan: {abtest: ...}`: treatments against a control, each a label or id of a variant."""
+
+    control: str
+    treatment: list[str] = Field(min_length=1)
+    margin: dict[str, Annotated[float, Field(gt=0)]] = {}
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+
+
+class GridSpec(_Strict):
+    """`plan: grid`: every variant on every sample."""
+
+
+def _expand_plan(data: Any) -> Any:
+    return {data: {}} if isinstance(data, str) else data
+
+
+class PlanSpec(_Strict):
+    """`plan:` exactly one planner."""
+
+    abtest: AbTestSpec | None = None
+    grid: GridSpec | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> PlanSpec:
+        if len(self.model_fields_set) != 1:
+            raise PydanticCustomError("plan", "name exactly one planner: grid, or abtest.")
+        return self
+
+
+class BudgetSpec(_Strict):
+    """`budget:` the run's cap."""
+
+    usd: Usd
+
+
+class StoreSpec(_Strict):
+    """`store:` how much of prompts and answers is kept."""
+
+    content: Literal["full", "hash", "none"] = "full"
+
+
+class CacheSpec(_Strict):
+    """`cache:` whether equal requests are answered from earlier paid answers."""
+
+    mode: Literal["read_write", "off", "refresh"] = "read_write"
+    max_age_days: float | None = Field(None, gt=0)
+
+    @property
+    def max_age(self) -> timedelta | None:
+        """Age above which answers are asked again."""
+        return None if self.max_age_days is None else timedelta(days=self.max_age_days)
+
+
+class ChoicesSpec(_Strict):
+    """A set of values of one parameter."""
+
+    choices: list[Scalar] = Field(min_length=1)
+
+
+class Spec(_Strict):
+    """A whole spec file; paths are still as written."""
+
+    experiment: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
+    question: str = ""
+    seed: int = 0
+    dataset: DatasetSpec
+    prompts: list[str] = Field(min_length=1)
+    models: list[Any] = Field(min_length=1)
+    space: dict[str, Any] = {}
+    repeats: int = Field(1, ge=1)
+    scorers: list[str | dict[str, Any]] = []
+    minimize: list[str] = ["list_usd"]
+    maximize: list[str] = []
+    subject_to: dict[str, str] = {}
+    plan: Annotated[PlanSpec, BeforeValidator(_expand_plan)] = PlanSpec(grid=GridSpec())
+    budget: BudgetSpec | None = None
+    tags: dict[str, str] = {}
+    track: dict[str, str] = {}
+    store: StoreSpec = StoreSpec()
+    cache: CacheSpec = CacheSpec()
+    concurrency: int = Field(64, ge=1)
+    attempts: int = Field(4, ge=1)
+
+    def limits(self) -> dict[str, tuple[str, str]]:
+        """`subject_to` as `(">=" or "<=", number)` by name."""
+        return {name: (text[:2], text[2:].strip()) for name, text in self.subject_to.items()}
+
+
+def load_spec(path: Path) -> tuple[Spec, list[ModelSpec | ReplaySpec], Source]:
+    """Read and check a spec file.
+
+    Returns:
+        The spec, its entries of `models` in order, and the source for further complaints.
+
+    Raises:
+        SpecError: With file, line, field and the nearest valid key.
+    """
+    source = Source(path)
+    try:
+        spec = Spec.model_validate(source.data)
+    except ValidationError as error:
+        raise _complaint(source, error) from error
+    models: list[ModelSpec | ReplaySpec] = []
+    for i, entry in enumerate(spec.models):
+        kind = ReplaySpec if isinstance(entry, dict) and "replay" in entry else ModelSpec
+        try:
+            models.append(kind.model_validate(entry))
+        except ValidationError as error:
+            raise _complaint(source, error, "models", i) from error
+    for name, text in spec.subject_to.items():
+        if not re.fullmatch(r"(>=|<=)\s*-?\d+(\.\d+)?", text):
+            raise source.error(f"{text!r} is not a limit.", "subject_to", name, fix='Write e.g. ">= 0.60".')
+    return spec, models, source
+
+
+def _complaint(source: Source, error: ValidationError, *prefix: str | int) -> SpecError:
+    """The first validation error in the words of the file."""
+    first = error.errors(include_url=False)[0]
+    location = (*prefix, *first["loc"])
+    if first["type"] == "unknown_key":
+        return source.error(first["msg"], *location, str(first["ctx"]["key"]))
+    known = tuple(part for part in location if part not in ("str", "dict[str,any]", "literal['free']"))
+    message = _MESSAGES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}.".replace("..", "."))
+    return source.error(message, *known)

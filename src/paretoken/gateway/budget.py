@@ -1,0 +1,183 @@
+"""Money before sending: an attempt whose upper bound does not fit is never sent."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from paretoken.core.calls import Attempt
+from paretoken.core.errors import BrokenBound, BudgetExceeded, ProviderError, Refused
+from paretoken.core.usage import ZERO, from_pico, to_pico
+
+if TYPE_CHECKING:
+    from paretoken.core.calls import Request, Response
+    from paretoken.core.protocols import ChatModel, Clock, Hold, Ledger, PriceSource, RecordStore, ResponseCache
+    from paretoken.core.usage import Price, Usage
+
+TEMPLATE_TOKENS = 64
+"""Room for a chat template's default system prompt."""
+TEMPLATE_TOKENS_PER_MESSAGE = 16
+"""Room for the markers around each message."""
+POLL_S = 0.2
+"""How often money held by other processes is looked at again [s]."""
+
+
+def bound_usd(request: Request, price: Price, timeout_s: float) -> Decimal:
+    """Most that one attempt can cost [USD].
+
+    A byte-level tokeniser makes no more tokens than there are UTF-8 bytes; the answer ends at `max_tokens`; the
+    engine is busy no longer than the time-out.
+
+    Raises:
+        Refused: The request has images, whose tokens have no bound known here.
+    """
+    if any(message.images for message in request.messages):
+        raise Refused(f"{request.model}: images have no upper bound of cost, so the call was not sent")
+    texts = [message.content for message in request.messages]
+    texts += [text for text in (request.tools, request.response_format) if text]
+    tokens = TEMPLATE_TOKENS + sum(len(text.encode()) + TEMPLATE_TOKENS_PER_MESSAGE for text in texts)
+    bound = price.bound(input_tokens=tokens, output_tokens=request.max_tokens, compute_s=Decimal(str(timeout_s)))
+    return from_pico(to_pico(bound) + 1)
+
+
+class HoldGate:
+    """Waits for money that calls in flight may give back, in order of arrival. One per ledger and process."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, patience_s: float) -> None:
+        self._ledger, self._clock, self._patience_s = ledger, clock, patience_s
+        self._turn = asyncio.Lock()
+        self._settled = asyncio.Event()
+        self._in_flight = 0
+        self._exhausted: BudgetExceeded | None = None
+
+    async def hold(self, scopes: tuple[str, ...], bound_usd: Decimal, key: str) -> Hold:
+        """Reserve money, waiting while holds in flight may still come back.
+
+        Raises:
+            BudgetExceeded: It does not fit whatever comes back, or what others hold did not come back in time. From
+                then on everything is refused: going on with cheaper calls would bias the sample.
+        """
+        async with self._turn:
+            if self._exhausted is not None:
+                raise self._exhausted
+            gives_up_at = self._clock.monotonic() + self._patience_s
+            while True:
+                try:
+                    hold = self._ledger.hold(scopes, bound_usd, key)
+                except BudgetExceeded as error:
+                    hopeless = error.spent + error.needed > error.limit
+                    if hopeless or (not self._in_flight and self._clock.monotonic() >= gives_up_at):
+                        self._exhausted = error
+                        raise
+                    await self._wait()
+                else:
+                    self._in_flight += 1
+                    return hold
+
+    async def _wait(self) -> None:
+        if not self._in_flight:
+            await self._clock.sleep(POLL_S)
+            return
+        self._settled.clear()
+        await self._settled.wait()
+
+    def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
+        """Book an attempt and wake whoever waits."""
+        self._ledger.settle(hold, billed_usd, assumed_usd)
+        self._in_flight -= 1
+        self._settled.set()
+
+
+class Budget:
+    """Holds, settles and journals every attempt.
+
+    The money, the attempt and the answer's cache entry are one commit, made before anything else runs.
+
+    Args:
+        inner: The next layer.
+        prices: Where the row in force at the moment of sending is found.
+        gate: The way to the ledger.
+        journal: Where attempts are recorded.
+        cache: Where answers are kept; None keeps nothing.
+        clock: Dates attempts.
+        timeout_s: Longest time an attempt can take [s].
+        recorded: The answers were paid for elsewhere: they have a list price and are billed nothing.
+    """
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        *,
+        prices: PriceSource,
+        gate: HoldGate,
+        journal: RecordStore,
+        cache: ResponseCache | None,
+        clock: Clock,
+        timeout_s: float,
+        recorded: bool = False,
+    ) -> None:
+        self._inner, self._prices, self._gate, self._journal = inner, prices, gate, journal
+        self._cache, self._clock, self._timeout_s, self._recorded = cache, clock, timeout_s, recorded
+
+    async def generate(self, request: Request) -> Response:
+        """Answer through the inner layer with the money for it reserved."""
+        price = self._prices.price(request.model, self._clock.now())
+        bound = ZERO if self._recorded else bound_usd(request, price, self._timeout_s)
+        hold = await self._gate.hold(request.origin.scopes, bound, request.key)
+        try:
+            response = await self._inner.generate(request)
+        except ProviderError as error:
+            error.attempts = (self._book_failure(request, hold, error, price),)
+            raise
+        except BaseException:
+            self._book(request, hold, Attempt(request.key, request.origin, self._clock.now(), "cancelled",
+                                              assumed_usd=bound, price_row=price.row))  # fmt: skip
+            raise
+        return self._book_answer(request, hold, response, price)
+
+    def _book_answer(self, request: Request, hold: Hold, response: Response, price: Price) -> Response:
+        list_usd = _cost(response.usage, price)
+        billed = ZERO if self._recorded else list_usd
+        attempt = Attempt(
+            request.key, request.origin, self._clock.now(), "ok", response.usage,
+            billed_usd=billed, price_row=price.row, latency_s=response.latency_s,
+        )  # fmt: skip
+        priced = replace(response, list_usd=list_usd, billed_usd=billed, price_row=price.row, attempts=(attempt,))
+        self._book(request, hold, attempt, priced)
+        if billed > hold.bound_usd:
+            broken = BrokenBound(
+                f"{request.model} billed ${billed:f} for a call bounded at ${hold.bound_usd:f}: the run stops. "
+                "The provider counts more tokens than the request has bytes, or ignores max_tokens.",
+                usage=response.usage,
+            )
+            broken.attempts = (attempt,)
+            raise broken
+        return priced
+
+    def _book_failure(self, request: Request, hold: Hold, error: ProviderError, price: Price) -> Attempt:
+        billed = assumed = ZERO
+        if not self._recorded:
+            if error.billing == "known" and error.usage is not None:
+                billed = _cost(error.usage, price)
+            elif error.billing != "none":
+                assumed = hold.bound_usd
+        attempt = Attempt(
+            request.key, request.origin, self._clock.now(), error.outcome, error.usage,
+            billed_usd=billed, assumed_usd=assumed, price_row=price.row, error=str(error),
+        )  # fmt: skip
+        self._book(request, hold, attempt)
+        return attempt
+
+    def _book(self, request: Request, hold: Hold, attempt: Attempt, answer: Response | None = None) -> None:
+        with self._journal.transaction():
+            self._gate.settle(hold, attempt.billed_usd, attempt.assumed_usd)
+            self._journal.append([attempt])
+            if answer is not None and self._cache is not None:
+                self._cache.put(request.key, answer)
+
+
+def _cost(usage: Usage, price: Price) -> Decimal:
+    """Cost of one call [USD], rounded once."""
+    return from_pico(to_pico(price.cost(usage)))

@@ -1,0 +1,48 @@
+"""The layers put together, in the one order that keeps the laws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paretoken.gateway.budget import Budget, HoldGate
+from paretoken.gateway.cache import Cache, CacheMode
+from paretoken.gateway.meter import Meter
+from paretoken.gateway.quota import Limits, Quota
+from paretoken.gateway.retry import Backoff, Retry
+from paretoken.gateway.timeout import Timeout
+
+if TYPE_CHECKING:
+    from paretoken.core.protocols import ChatModel, Clock, PriceSource, Provider, RecordStore, ResponseCache
+
+__all__ = ["Backoff", "HoldGate", "Limits", "build_onion"]
+
+
+def build_onion(
+    provider: Provider,
+    *,
+    prices: PriceSource,
+    gate: HoldGate,
+    journal: RecordStore,
+    cache: ResponseCache,
+    cache_mode: CacheMode,
+    clock: Clock,
+    limits: Limits,
+    backoff: Backoff,
+    timeout_s: float,
+    seed: int,
+) -> ChatModel:
+    """Wrap a provider: `Meter(Cache(Retry(Quota(Budget(Timeout(provider))))))`."""
+    timed = Timeout(provider, seconds=timeout_s)
+    budgeted = Budget(
+        timed,
+        prices=prices,
+        gate=gate,
+        journal=journal,
+        cache=None if cache_mode == "off" else cache,
+        clock=clock,
+        timeout_s=timeout_s,
+        recorded=provider.recorded,
+    )
+    quota = Quota(budgeted, limits=limits, clock=clock)
+    retry = Retry(quota, clock=clock, backoff=backoff, seed=seed)
+    return Meter(Cache(retry, store=cache, mode=cache_mode), journal=journal, clock=clock)

@@ -1,0 +1,295 @@
+"""Any endpoint that speaks the OpenAI chat-completions format, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
+
+import aiohttp
+
+from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
+from paretoken.core.registry import suggest
+from paretoken.models.chat_format import has_text, join_chunks, read_error, read_reply, status_error, write_body
+from paretoken.models.options import read_options
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from paretoken.core.calls import Request, Response
+    from paretoken.core.protocols import Clock, Provider, ProviderConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How one provider differs.
+
+    Attributes:
+        base_url: Where its API is, without `/chat/completions`.
+        key_env: Environment variable that holds the key by convention; None for servers that need none.
+        reasoning: Names of models that take `max_completion_tokens` and no temperature.
+    """
+
+    base_url: str
+    key_env: str | None = None
+    reasoning: re.Pattern[str] | None = None
+
+
+PRESETS = {
+    "openai": Preset("https://api.openai.com/v1", "OPENAI_API_KEY", re.compile(r"o\d|gpt-([5-9]|\d\d)")),
+    "deepseek": Preset("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    "dashscope": Preset("https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"),
+    "zhipu": Preset("https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY"),
+    "moonshot": Preset("https://api.moonshot.cn/v1", "MOONSHOT_API_KEY"),
+    "doubao": Preset("https://ark.cn-beijing.volces.com/api/v3", "ARK_API_KEY"),
+    "vllm": Preset("http://127.0.0.1:8000/v1"),
+    "ollama": Preset("http://127.0.0.1:11434/v1"),
+    "llamacpp": Preset("http://127.0.0.1:8080/v1"),
+}
+
+_CONNECTIONS = 512
+_CONNECT_S = 15.0
+_LARGE_BODY = 2**20
+_SHOWN_CHARACTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """Options of an HTTP model.
+
+    Attributes:
+        stream: Ask for the answer piece by piece, which gives the time to the first token.
+    """
+
+    stream: bool = False
+
+
+class HttpChat:
+    """One model behind one endpoint. Keeps one session per event loop; concurrency is bounded by whoever calls."""
+
+    slots: int | None = None
+    recorded = False
+
+    def __init__(self, config: ProviderConfig, clock: Clock, preset: Preset, base_url: str, key: str) -> None:
+        self._clock, self._key = clock, key
+        self._id, self._model, self._timeout_s = config.id, config.name, config.timeout_s
+        self._url = f"{base_url}/chat/completions"
+        self._stream = read_options(config, HttpOptions).stream
+        self._reasoning = bool(preset.reasoning and preset.reasoning.match(config.name))
+        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+
+    async def generate(self, request: Request) -> Response:
+        """Send the request once and read the whole answer.
+
+        Raises:
+            ProviderError: No usable answer.
+        """
+        streaming = self._stream and request.tools is None
+        body = self._body(request, streaming)
+        session = self._sessions.get(asyncio.get_running_loop()) or self._connect()
+        ttft_s = None
+        started_s = self._clock.monotonic()
+        try:
+            async with session.post(
+                self._url, data=body if len(body) < _LARGE_BODY else BytesIO(body), allow_redirects=False
+            ) as reply:
+                if reply.status >= 300:
+                    raise self._error(reply.status, reply.headers, await reply.read())
+                if streaming and reply.content_type == "text/event-stream":
+                    events = []
+                    async for event in _events(reply.content):
+                        events.append(event)
+                        if ttft_s is None and has_text(event):
+                            ttft_s = self._clock.monotonic() - started_s
+                    whole: Any = join_chunks(events)
+                    latency_s = self._clock.monotonic() - started_s
+                else:
+                    raw = await reply.read()
+                    latency_s = self._clock.monotonic() - started_s
+                    whole = _parse(raw, reply.content_type)
+        except aiohttp.ClientConnectorError as error:
+            raise Unavailable(f"{self._id}: cannot connect: {error}", billing="none") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise Timeout(f"{self._id}: cannot connect in time", billing="none") from error
+        except TimeoutError as error:
+            raise Timeout(f"{self._id}: no complete answer within {self._timeout_s:g} s") from error
+        except aiohttp.ClientPayloadError as error:
+            raise BadResponse(f"{self._id}: the answer broke off") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{self._id}: the connection broke: {error}") from error
+        try:
+            return read_reply(whole, request, latency_s=latency_s, ttft_s=ttft_s)
+        except BadResponse as error:
+            message = f"{self._id}: {self._clean(str(error))}"
+            raise BadResponse(message, billing=error.billing, usage=error.usage) from None
+
+    async def count_tokens(self, request: Request) -> int | None:
+        """Unknown: the tokeniser is elsewhere."""
+        return None
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        session = self._sessions.pop(asyncio.get_running_loop(), None)
+        if session is not None:
+            await session.close()
+
+    def _body(self, request: Request, streaming: bool) -> bytes:
+        body = write_body(request)
+        body["model"] = self._model
+        if self._reasoning:
+            body["max_completion_tokens"] = body.pop("max_tokens")
+            if not request.temperature:
+                del body["temperature"]  # these models refuse 0 and have no greedy mode
+        if streaming:
+            body["stream"], body["stream_options"] = True, {"include_usage": True}
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def _connect(self) -> aiohttp.ClientSession:
+        headers = {"Content-Type": "application/json", "User-Agent": "paretoken"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+            proxy=_proxy(self._url),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s)),
+        )
+        self._sessions[asyncio.get_running_loop()] = session
+        return session
+
+    def _error(self, status: int, headers: Mapping[str, str], raw: bytes) -> ProviderError:
+        try:
+            reply = json.loads(raw)
+        except ValueError:
+            reply = raw.decode(errors="replace")
+        cause = reply.get("error") if isinstance(reply, dict) else None
+        exhausted = isinstance(cause, dict) and cause.get("code") == "insufficient_quota"
+        message = f"{self._id}: HTTP {status}: {self._clean(read_error(reply))}{_HINTS.get(status, '')}"
+        return status_error(status, message, exhausted=exhausted, retry_after_s=self._retry_after_s(headers))
+
+    def _clean(self, text: str) -> str:
+        """A provider's words, short and without the key."""
+        text = text.replace(self._key, "***") if self._key else text
+        return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+    def _retry_after_s(self, headers: Mapping[str, str]) -> float | None:
+        """How long to wait, from whichever header says it."""
+        if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+            return milliseconds / 1000
+        if said := headers.get("retry-after"):
+            if (seconds := _number(said)) is not None:
+                return seconds
+            try:
+                return max(0.0, (parsedate_to_datetime(said) - self._clock.now()).total_seconds())
+            except (ValueError, TypeError):
+                pass
+        resets = (headers.get(f"x-ratelimit-reset-{meter}") for meter in ("requests", "tokens"))
+        waits = [wait for reset in resets if reset and (wait := _duration_s(reset)) is not None]
+        return max(waits, default=None)
+
+
+_HINTS = {
+    301: " Check `base_url`.",
+    302: " Check `base_url`.",
+    307: " Check `base_url`.",
+    308: " Check `base_url`.",
+    401: " Check the API key.",
+    403: " Check what the API key may do.",
+    404: " Check `base_url` and the model's name.",
+}
+
+_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def _duration_s(text: str) -> float | None:
+    """`6m0s`, `120ms` or plain seconds [s]."""
+    if (seconds := _number(text)) is not None:
+        return seconds
+    if not re.fullmatch(r"([\d.]+(ms|[dhms]))+", text):
+        return None
+    parts = [(_number(number), unit) for number, unit in re.findall(r"([\d.]+)(ms|[dhms])", text)]
+    return sum((number or 0.0) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _parse(raw: bytes, content_type: str) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        raise BadResponse(f"the answer is not whole JSON ({content_type}, {len(raw)} bytes)") from None
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[Any]:
+    """JSON values of a stream of server-sent events, up to `[DONE]`."""
+    rest = b""
+    async for block in content.iter_any():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                payload = line[5:].strip()
+                if payload != b"[DONE]":
+                    yield _parse(payload, "text/event-stream")
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL; never for this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if _is_loopback(url) or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make(config: ProviderConfig, clock: Clock) -> Provider:
+    """Make the model of an HTTP provider; `base_url` and `api_key_env` override its preset.
+
+    Raises:
+        SpecError: The URL is none, or the key's environment variable is not set.
+    """
+    provider = config.id.partition("/")[0]
+    preset = PRESETS.get(provider)
+    if preset is None:
+        raise SpecError(f"unknown provider {provider!r}.", fix=suggest(provider, PRESETS), field="id")
+    if not config.name:
+        raise SpecError(f"{config.id!r} names no model.", fix=f"Write {provider}/<model>.", field="id")
+    base_url = (config.base_url or preset.base_url).rstrip("/")
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SpecError(
+            f"{base_url!r} is not an http(s) URL.", fix=f"Write it like {preset.base_url}.", field="base_url"
+        )
+    key_env = config.api_key_env or (None if _is_loopback(base_url) else preset.key_env)
+    key = os.environ.get(key_env, "").strip() if key_env else ""
+    if key_env and not (key and key.isascii() and key.isprintable()):
+        problem = "holds characters that no key has" if key else "is not set"
+        raise SpecError(
+            f"the environment variable {key_env} {problem}; it should hold the API key of {config.id}.",
+            fix=f"Run `export {key_env}=...`, or name another variable in `api_key_env`.",
+            field="api_key_env",
+        )
+    return HttpChat(config, clock, preset, base_url, key)

@@ -1,0 +1,174 @@
+"""The prompt library: Markdown files with front matter, role sections and Jinja2 templates.
+
+    ---
+    name: terse
+    description: One short paragraph.
+    ---
+    # system
+    You write product copy.
+    # user
+    <!-- segment: task -->
+    Describe {{ product }} in at most 40 words.
+
+Templates run in Jinja2's immutable sandbox; a variable the dataset lacks is an error before anything is spent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Literal, cast
+
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from paretoken.core.calls import Message
+from paretoken.core.errors import SpecError
+from paretoken.core.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+Section = Literal["system", "user", "assistant"]
+
+_SECTION = re.compile(r"^#[ \t]+(system|user|assistant)[ \t]*$", re.MULTILINE)
+_SEGMENT = re.compile(r"^[ \t]*<!--[ \t]*segment:[ \t]*([\w-]+)[ \t]*-->[ \t]*\n?", re.MULTILINE)
+_FRONT_KEYS = ("name", "description")
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined)  # plain text for a model: nothing to escape
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A template of one conversation.
+
+    Attributes:
+        name: Unique in an experiment.
+        sections: `(role, template)` in order, segment marks included.
+        version: Six hex digits of the content hash.
+        path: Where it was read.
+    """
+
+    name: str
+    sections: tuple[tuple[Section, str], ...]
+    path: Path
+    description: str = ""
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        content = json.dumps(self.sections, ensure_ascii=False)
+        object.__setattr__(self, "version", hashlib.sha256(content.encode()).hexdigest()[:6])
+
+    @property
+    def id(self) -> str:
+        """Name and version: `terse@3f9a1c`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def text(self) -> str:
+        """All sections as one readable text."""
+        return "\n\n".join(f"# {role}\n{template}" for role, template in self.sections)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the marked parts, in order."""
+        return tuple(_SEGMENT.findall(self.text))
+
+    def check(self, variables: Iterable[str]) -> None:
+        """Make sure that the template uses only these variables.
+
+        Raises:
+            SpecError: It uses another, with its line and the nearest known one.
+        """
+        known = frozenset(variables)
+        for _, template in self.sections:
+            for name in sorted(meta.find_undeclared_variables(_JINJA.parse(template)) - known):
+                raise SpecError(f"the template uses {name!r}, which the dataset does not offer.",
+                                fix=suggest(name, known), file=self.path, line=self._line_of(name))  # fmt: skip
+
+    def _line_of(self, variable: str) -> int | None:
+        pattern = re.compile(rf"\{{[{{%][^}}]*\b{re.escape(variable)}\b")
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return next((number for number, line in enumerate(lines, start=1) if pattern.search(line)), None)
+
+    def render(self, values: Mapping[str, object]) -> tuple[Message, ...]:
+        """The conversation for one sample.
+
+        Raises:
+            SpecError: The template fails on these values.
+        """
+        try:
+            return tuple(Message(role, _compile(template).render(values).strip()) for role, template in self.sections)
+        except TemplateError as error:
+            raise SpecError(f"the template cannot be rendered: {error.message}.", file=self.path) from error
+
+
+@cache
+def _compile(template: str) -> Template:
+    return _JINJA.from_string(_SEGMENT.sub("", template))
+
+
+def load_prompts(paths: Iterable[Path]) -> tuple[Prompt, ...]:
+    """Read prompt files, and all `.md` files of folders.
+
+    Raises:
+        SpecError: A file is missing or broken, or two prompts share a name.
+    """
+    prompts: dict[str, Prompt] = {}
+    for path in paths:
+        files = sorted(path.glob("*.md")) if path.is_dir() else [path]
+        if not files:
+            raise SpecError("the folder holds no prompt.", fix="Prompts are .md files.", file=path)
+        for file in files:
+            prompt = _read_prompt(file)
+            if prompt.name in prompts:
+                raise SpecError(f"two prompts are named {prompt.name!r}: here and in {prompts[prompt.name].path}.",
+                                fix="Give one of them another `name:`.", file=file)  # fmt: skip
+            prompts[prompt.name] = prompt
+    return tuple(prompts.values())
+
+
+def _read_prompt(path: Path) -> Prompt:
+    if not path.is_file():
+        raise SpecError("the prompt does not exist.", fix="Paths are relative to the spec.", file=path)
+    text = path.read_text(encoding="utf-8")
+    front, body = _split_front_matter(text, path)
+    parts = _SECTION.split(body)
+    if parts[0].strip():
+        raise SpecError("text stands before the first section.", fix="Begin with `# system` or `# user`.", file=path,
+                        line=text[: text.index(parts[0].strip())].count("\n") + 1)  # fmt: skip
+    sections = tuple(
+        (cast("Section", role), template.strip()) for role, template in zip(parts[1::2], parts[2::2], strict=True)
+    )
+    if not any(role == "user" for role, _ in sections):
+        raise SpecError("the prompt has no `# user` section.", file=path)
+    for _, template in sections:
+        try:
+            _JINJA.parse(template)
+        except TemplateSyntaxError as error:
+            line = text[: text.index(template)].count("\n") + error.lineno
+            raise SpecError(f"template syntax: {error.message}.", file=path, line=line) from error
+    return Prompt(str(front.get("name", path.stem)), sections, path, str(front.get("description", "")))
+
+
+def _split_front_matter(text: str, path: Path) -> tuple[Mapping[str, object], str]:
+    match = re.match(r"---\n(.*?)^---\n", text, re.DOTALL | re.MULTILINE)
+    if match is None:
+        return {}, text
+    try:
+        front = YAML(typ="safe", pure=True).load(match[1]) or {}
+    except MarkedYAMLError as error:
+        line = None if error.problem_mark is None else error.problem_mark.line + 2
+        raise SpecError(f"broken front matter: {error.problem}.", file=path, line=line) from error
+    if not isinstance(front, dict):
+        raise SpecError("the front matter is not a mapping.", file=path, line=2)
+    for key in front:
+        if key not in _FRONT_KEYS:
+            raise SpecError(f"unknown key {key!r} in the front matter.", fix=suggest(str(key), _FRONT_KEYS), file=path,
+                            line=text[: text.index(str(key))].count("\n") + 1)  # fmt: skip
+    return front, text[match.end() :]

@@ -1,0 +1,19 @@
+"""The journal of calls and scores, and the ledger and cache that commit with it: one SQLite file by default."""
+
+from paretoken.records.cache import SqlCache
+from paretoken.records.database import Database, database_path, project_root
+from paretoken.records.journal import SqlJournal
+from paretoken.records.ledger import SqlLedger
+from paretoken.records.runs import RunBook
+from paretoken.records.view import build_records
+
+__all__ = [
+    "Database",
+    "RunBook",
+    "SqlCache",
+    "SqlJournal",
+    "SqlLedger",
+    "build_records",
+    "database_path",
+    "project_root",
+]

@@ -1,0 +1,117 @@
+"""Money per scope, with caps that hold under any concurrency and across processes.
+
+Every scope keeps three sums: `billed` (known cost), `assumed` (cost of attempts whose outcome is unknown, booked at
+their bound) and `held` (reserved by attempts in flight). The law: billed + assumed + held <= limit, always.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, update
+
+from paretoken.core.errors import BudgetExceeded
+from paretoken.core.protocols import Hold
+from paretoken.core.usage import from_pico, to_pico
+from paretoken.records.database import Database, holds_table, scopes_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SEPARATOR = "\n"
+
+
+class SqlLedger:
+    """A `Ledger` in a project's database.
+
+    Args:
+        database: Where the money is booked.
+        owner: Who holds money through this ledger; what a dead owner still holds is booked by `book_orphans`.
+    """
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
+
+    def set_limits(self, limits: Mapping[str, Decimal | None]) -> None:
+        """Open scopes or change their caps [USD]; None is a scope without a cap."""
+        with self._database.transaction():
+            for name, limit in limits.items():
+                pico = None if limit is None else to_pico(limit)
+                changed = self._database.connection.execute(
+                    update(scopes_table).where(scopes_table.c.name == name).values(limit_pico=pico)
+                )
+                if not changed.rowcount:
+                    self._database.connection.execute(
+                        insert(scopes_table).values(
+                            name=name, limit_pico=pico, billed_pico=0, assumed_pico=0, held_pico=0
+                        )
+                    )
+
+    def book_orphans(self) -> Decimal:
+        """Book what this owner held when it last died as assumed [USD].
+
+        The caller makes sure that no other process holds money under the same owner.
+        """
+        orphans = self._database.connection.execute(select(holds_table).where(holds_table.c.owner == self._owner)).all()
+        total = Decimal(0)
+        for row in orphans:
+            hold = Hold(row.id, tuple(row.scopes.split(_SEPARATOR)), from_pico(row.bound_pico))
+            self.settle(hold, Decimal(0), hold.bound_usd)
+            total += hold.bound_usd
+        return total
+
+    def hold(self, scopes: Sequence[str], bound_usd: Decimal, key: str) -> Hold:
+        """Reserve the upper bound of an attempt in every scope, or in none.
+
+        Raises:
+            BudgetExceeded: It does not fit.
+        """
+        bound = to_pico(bound_usd)
+        connection = self._database.connection
+        table = scopes_table.c
+        with self._database.transaction():
+            rows = connection.execute(select(scopes_table).where(table.name.in_(scopes))).all()
+            for row in rows:
+                spent = row.billed_pico + row.assumed_pico
+                if row.limit_pico is not None and spent + row.held_pico + bound > row.limit_pico:
+                    raise BudgetExceeded(
+                        scope=row.name,
+                        limit_usd=from_pico(row.limit_pico),
+                        spent_usd=from_pico(spent),
+                        held_usd=from_pico(row.held_pico),
+                        needed_usd=bound_usd,
+                    )
+            connection.execute(
+                update(scopes_table).where(table.name.in_(scopes)).values(held_pico=table.held_pico + bound)
+            )
+            result = connection.execute(
+                insert(holds_table).values(owner=self._owner, scopes=_SEPARATOR.join(scopes), bound_pico=bound, key=key)
+            )
+        return Hold(result.lastrowid, tuple(scopes), bound_usd)
+
+    def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
+        """Book what the attempt cost and give the rest of the hold back."""
+        connection = self._database.connection
+        table = scopes_table.c
+        with self._database.transaction():
+            connection.execute(delete(holds_table).where(holds_table.c.id == hold.id))
+            connection.execute(
+                update(scopes_table)
+                .where(table.name.in_(hold.scopes))
+                .values(
+                    held_pico=table.held_pico - to_pico(hold.bound_usd),
+                    billed_pico=table.billed_pico + to_pico(billed_usd),
+                    assumed_pico=table.assumed_pico + to_pico(assumed_usd),
+                )
+            )
+
+    def release(self, hold: Hold) -> None:
+        """Give the whole hold back."""
+        self.settle(hold, Decimal(0), Decimal(0))
+
+    def spent(self, scope: str) -> tuple[Decimal, Decimal]:
+        """Billed and assumed money of a scope [USD]."""
+        row = self._database.connection.execute(select(scopes_table).where(scopes_table.c.name == scope)).first()
+        return (Decimal(0), Decimal(0)) if row is None else (from_pico(row.billed_pico), from_pico(row.assumed_pico))

@@ -1,0 +1,326 @@
+"""The Pareto picture. Drawn on its own canvas: no pyplot, no global state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from textwrap import wrap
+from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, TextArea, VPacker
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+from paretoken.report.fonts import can_draw, drawable, families_for, strong_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from paretoken.analysis.estimate import Estimate
+    from paretoken.analysis.front import Standing
+    from paretoken.analysis.results import Results
+
+INK, SOFT, GRID, FRONT, REST = "#0f172a", "#64748b", "#e2e8f0", "#0f766e", "#94a3b8"
+MAX_NAMED = 14
+"""Most names that one picture bears."""
+
+WORDS = {
+    "latency_s": "latency [s]",
+    "list_usd": "list cost per call [USD]",
+    "output_tokens": "output tokens per call",
+    "input_tokens": "input tokens per call",
+    "error_rate": "error rate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A variant in the picture: cost per 1,000 calls, height, their intervals, and what is written beside it."""
+
+    x: float
+    y: float
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+    standing: Standing
+    name: str
+    latency: str
+
+
+def draw_front(results: Results) -> Figure:
+    """Cost against quality, one point a variant, with 95 % intervals.
+
+    The height is the first maximised metric; without one the first minimised quantity other than cost, else output
+    tokens. Variants on the front are strong, the others pale, those that break a constraint hollow.
+
+    Args:
+        results: The run.
+
+    Returns:
+        A figure of 8 x 5 inches; say `figure.savefig(path)`, or show it in a notebook.
+    """
+    name, larger_is_better = _height(results)
+    question = str(results.run.lock["question"])
+    families = families_for([question, results.run.id, *results.labels.values()])
+    points = [point for s in results.standings if (point := _point(s, name, families)) is not None]
+
+    figure = Figure(figsize=(8, 5), dpi=150, facecolor="white")
+    FigureCanvasAgg(figure)
+    title = _title(results, families)
+    axes = figure.add_axes((0.09, 0.15, 0.87, 0.745 - 0.05 * len(title)))
+    _dress(axes, [point.x for point in points])
+    steps = _steps([p for p in points if p.standing.on_front], larger_is_better=larger_is_better)
+    _plot(axes, points, steps)
+    _limit(axes, results, name)
+    _frame_points(axes, points)
+    figure.text(0.09, 0.965, "\n".join(title), fontsize=13, fontweight=strong_weight(families), color=INK,
+                va="top", linespacing=1.25, fontfamily=families, parse_math=False)  # fmt: skip
+    figure.text(0.09, 0.025, _note(results, points, steps, families), fontsize=7.5, color=SOFT, va="bottom",
+                fontfamily=families, parse_math=False)  # fmt: skip
+    better = "higher" if larger_is_better else "lower"
+    axes.set_title(f"{_words(name)}  ({better} is better)", loc="left", fontsize=9, color=SOFT, pad=8)
+    axes.set_xlabel("List cost per 1,000 calls [USD]", fontsize=9, color=SOFT, loc="right", labelpad=6)
+    if points:
+        _name_points(figure, axes, points, steps, families)
+    return figure
+
+
+def save_front(results: Results, path: Path) -> None:
+    """Write the Pareto picture to a file; its suffix gives the format."""
+    draw_front(results).savefig(path)
+
+
+def _height(results: Results) -> tuple[str, bool]:
+    goals = results.objectives
+    if goals.maximize:
+        return goals.maximize[0], True
+    if results.metrics:
+        return results.metrics[0], True
+    return next((name for name in goals.minimize if not name.startswith("list_usd")), "output_tokens"), False
+
+
+def _words(name: str) -> str:
+    column, _, q = name.partition(".")
+    return f"{q} {WORDS[column]}" if q else WORDS.get(column, column)
+
+
+def _point(standing: Standing, name: str, families: Sequence[str]) -> _Point | None:
+    summary = standing.summary
+    cost, height, value = summary.estimates.get("list_usd"), summary.estimates.get(name), summary.value(name)
+    if cost is None or value is None:
+        return None
+    x_low, x_high = _bounds(cost)
+    y_low, y_high = (value, value) if height is None else _bounds(height)
+    p95 = summary.value("latency_s.p95")
+    return _Point(
+        x=1000 * cost.mean,
+        y=value,
+        x_low=1000 * x_low,
+        x_high=1000 * x_high,
+        y_low=y_low,
+        y_high=y_high,
+        standing=standing,
+        name=summary.label if can_draw(summary.label, families) else summary.variant,
+        latency="" if p95 is None else f"p95 {p95:.2g} s" if p95 < 10 else f"p95 {p95:.0f} s",
+    )
+
+
+def _bounds(estimate: Estimate) -> tuple[float, float]:
+    low, high = estimate.low, estimate.high
+    return (estimate.mean, estimate.mean) if low is None or high is None else (low, high)
+
+
+def _dress(axes: Axes, costs: Sequence[float]) -> None:
+    for side in ("top", "left", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(REST)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="both", colors=SOFT, labelsize=8.5, length=0, pad=6)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if costs and min(costs) > 0 and max(costs) > 10 * min(costs):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.ticklabel_format(axis="x", style="plain", useOffset=False)
+
+
+def _plot(axes: Axes, points: Sequence[_Point], steps: Sequence[_Point]) -> None:
+    for point in points:
+        on_front, broken = point.standing.on_front, bool(point.standing.broken)
+        colour = FRONT if on_front else REST
+        alpha = 0.55 if on_front else 0.4
+        axes.plot([point.x, point.x], [point.y_low, point.y_high], color=colour, alpha=alpha, linewidth=1.4, zorder=2)
+        axes.plot([point.x_low, point.x_high], [point.y, point.y], color=colour, alpha=alpha, linewidth=1.4, zorder=2)
+        axes.scatter([point.x], [point.y], s=70 if on_front else 42, color="white" if broken else colour,
+                     edgecolors=REST if broken else "white", linewidths=1.4, zorder=4 if on_front else 3)  # fmt: skip
+    if len(steps) > 1:
+        axes.step([p.x for p in steps], [p.y for p in steps], where="post", color=FRONT, linewidth=1.6, alpha=0.8,
+                  zorder=2.5)  # fmt: skip
+
+
+def _steps(front: Sequence[_Point], *, larger_is_better: bool) -> list[_Point]:
+    """The part of the front that a line can show: with each dearer variant the height gets better."""
+    sign = -1 if larger_is_better else 1
+    steps: list[_Point] = []
+    for point in sorted(front, key=lambda p: (p.x, sign * p.y)):
+        if not steps or sign * point.y < sign * steps[-1].y:
+            steps.append(point)
+    return steps
+
+
+def _limit(axes: Axes, results: Results, name: str) -> None:
+    if name in results.objectives.subject_to:
+        sign, bound = results.objectives.subject_to[name]
+        axes.axhline(bound, color=SOFT, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+        axes.annotate(f"wanted {sign} {bound:g}", (1, bound), xycoords=("axes fraction", "data"), xytext=(0, 3),
+                      textcoords="offset points", ha="right", fontsize=7.5, color=SOFT)  # fmt: skip
+
+
+def _frame_points(axes: Axes, points: Sequence[_Point]) -> None:
+    """Room around the points for their names."""
+    if not points:
+        axes.annotate("no variant has both values yet", (0.5, 0.5), xycoords="axes fraction", ha="center", color=SOFT)
+        return
+    axes.margins(x=0.12, y=0.14)
+    axes.autoscale_view()
+    axes.set_xlim(axes.get_xlim())
+    axes.set_ylim(axes.get_ylim())
+
+
+def _note(results: Results, points: Sequence[_Point], steps: Sequence[_Point], families: Sequence[str]) -> str:
+    sizes = sorted({point.standing.summary.n for point in points})
+    n = "0" if not sizes else str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    parts = [f"run {drawable(results.run.id, families)}", f"n = {n} answers a variant", "bars: 95 % intervals"]
+    if any(p.standing.broken for p in points):
+        parts.append("hollow: breaks a constraint")
+    if (named := len(_named(points, steps))) < len(points):
+        parts.append(f"{named} of {len(points)} variants named")
+    if any(p.name != p.standing.summary.label for p in points):
+        parts.append("variants by id: no installed font has their names")
+    return "\n".join(wrap("  ·  ".join(parts), 122))
+
+
+def _title(results: Results, families: Sequence[str]) -> list[str]:
+    question = str(results.run.lock["question"])
+    text = question if can_draw(question, families) else drawable(results.run.id, families)
+    wide = sum(east_asian_width(c) in "WF" for c in text) > len(text) / 3
+    return wrap(text, 34 if wide else 62, max_lines=2, placeholder=" …")
+
+
+def _named(points: Sequence[_Point], steps: Sequence[_Point]) -> list[_Point]:
+    """Whose names are written: all, else the front, else as many of the line's points as there is room for."""
+    if len(points) <= MAX_NAMED:
+        return sorted(points, key=lambda p: (not p.standing.on_front, p.x))
+    front = [p for p in points if p.standing.on_front]
+    if len(front) <= MAX_NAMED:
+        return sorted(front, key=lambda p: p.x)
+    chosen = np.linspace(0, len(steps) - 1, min(len(steps), MAX_NAMED)).round().astype(int)
+    return [steps[i] for i in chosen]
+
+
+def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point], steps: Sequence[_Point],
+                 families: Sequence[str]) -> None:  # fmt: skip
+    """Put each name beside its point, where it covers nothing."""
+    figure.draw_without_rendering()
+    marks = [box for point in points for box in _point_boxes(axes, point)]
+    marks += [_box(axes, a, b, 2) for a, b in _segments(steps)]
+    marks += [text.get_window_extent() for text in axes.texts]
+    fixed = np.array([box.extents for box in marks])
+    room = np.array(axes.get_window_extent().extents)
+    names = [_name(axes, p, families) for p in _named(points, steps)]
+    sizes = [name.get_window_extent().size for name in names]
+    anchors = [axes.transData.transform(name.xy) for name in names]
+    placed: dict[int, NDArray[np.float64]] = {}
+    for i in [*range(len(names))] * 3:  # the later rounds know where all others are
+        taken = np.vstack([fixed, *(box for j, box in placed.items() if j != i)])
+        corner = _place(sizes[i], anchors[i], taken, room, figure.dpi / 72)
+        names[i].xybox = tuple(corner - anchors[i])
+        placed[i] = np.array([*(corner - 2), *(corner + sizes[i] + 2)])
+
+
+def _name(axes: Axes, point: _Point, families: Sequence[str]) -> AnnotationBbox:
+    on_front = point.standing.on_front
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    style = {"fontfamily": families, "parse_math": False, "path_effects": halo}
+    strong = {"fontsize": 9, "color": INK, "fontweight": strong_weight(families)}
+    lines: list[Artist] = [
+        TextArea(point.name, textprops=style | (strong if on_front else {"fontsize": 8, "color": SOFT}))
+    ]
+    if point.latency:
+        lines.append(TextArea(point.latency, textprops=style | {"fontsize": 7.5, "color": SOFT}))
+    box = AnnotationBbox(VPacker(children=lines, align="left", pad=0, sep=2), (point.x, point.y), xybox=(0, 0),
+                         boxcoords="offset pixels", box_alignment=(0, 0), frameon=False, pad=0, zorder=5)  # fmt: skip
+    axes.add_artist(box)
+    return box
+
+
+_PLACES = np.array([
+    (dx * far, dy * far, right, top)
+    for far in (1.0, 1.6, 2.4, 3.6)
+    for dx, dy, right, top in (
+        (7, 6, 0, 0), (-7, 6, 1, 0), (7, -6, 0, 1), (-7, -6, 1, 1), (9, 0, 0, 0.5), (-9, 0, 1, 0.5), (0, 9, 0.5, 0),
+        (0, -9, 0.5, 1),
+    )
+])  # fmt: skip
+"""Where a name may stand: offset from its point [pt], and which part of the name stands there."""
+
+
+def _place(
+    size: NDArray[np.float64],
+    anchor: NDArray[np.float64],
+    taken: NDArray[np.float64],
+    room: NDArray[np.float64],
+    pixels: float,
+) -> NDArray[np.float64]:
+    """Lower left corner of a name where it covers least and stays close.
+
+    Args:
+        size: Width and height of the name [px].
+        anchor: Its point [px].
+        taken: Boxes `(x0, y0, x1, y1)` not to be covered, shape `(n, 4)` [px].
+        room: The box to stay in [px].
+        pixels: Pixels per point.
+    """
+    corners = anchor + _PLACES[:, :2] * pixels - _PLACES[:, 2:] * size
+    boxes = np.hstack([corners, corners + size])
+    outside = size.prod() - _overlap(boxes, room[None])
+    cost = 3 * outside + _overlap(boxes, taken) + np.abs(_PLACES[:, :2]).sum(axis=1)
+    best: NDArray[np.float64] = corners[int(cost.argmin())]
+    return best
+
+
+def _point_boxes(axes: Axes, p: _Point) -> tuple[Bbox, Bbox, Bbox]:
+    marker = _box(axes, (p.x, p.y), (p.x, p.y), 9)
+    return marker, _box(axes, (p.x_low, p.y), (p.x_high, p.y), 2), _box(axes, (p.x, p.y_low), (p.x, p.y_high), 2)
+
+
+def _segments(steps: Sequence[_Point]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Level and upright parts of the line."""
+    return [part for p, q in pairwise(steps) for part in (((p.x, p.y), (q.x, p.y)), ((q.x, p.y), (q.x, q.y)))]
+
+
+def _box(axes: Axes, a: tuple[float, float], b: tuple[float, float], pad: float) -> Bbox:
+    return Bbox.null().union([Bbox([axes.transData.transform(p)] * 2) for p in (a, b)]).padded(pad)
+
+
+def _overlap(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that each box shares with all others together, shape `(n_boxes,)`."""
+    upper = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    lower = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    area: NDArray[np.float64] = np.clip(upper - lower, 0, None).prod(axis=2).sum(axis=1)
+    return area

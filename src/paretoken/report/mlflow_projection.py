@@ -1,0 +1,212 @@
+"""What of a run goes where in MLflow."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.core.usage import ZERO
+from paretoken.report.figures import save_front
+from paretoken.report.tables import findings, front_rows, standing_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+    from paretoken.analysis.front import Standing
+    from paretoken.analysis.results import Results
+    from paretoken.core.trials import Record
+
+RUN_TAG = "paretoken.run"
+_STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+_TEXTS = ("input", "reference", "answer")
+_PAGE = 1000
+
+
+class Projection:
+    """One run in one MLflow experiment.
+
+    Args:
+        client: MLflow.
+        results: The run.
+        experiment: MLflow's experiment id.
+        hide: Takes secrets out of a text.
+    """
+
+    def __init__(self, client: MlflowClient, results: Results, experiment: str, hide: Callable[[str], str]) -> None:
+        self._client, self._results, self._experiment, self._hide = client, results, experiment, hide
+        self._run = results.run
+        self._lock = cast("Mapping[str, Any]", results.run.lock)
+        self._dataset = _dataset_input(self._lock["dataset"])
+
+    def write(self) -> None:
+        """Replace what MLflow holds of the run."""
+        self._delete()
+        started = _milliseconds(datetime.fromisoformat(self._run.started_at))
+        parent = self._create(self._run.id, started, {"verdict": self._verdict()})
+        ended = (
+            started if self._run.finished_at is None else _milliseconds(datetime.fromisoformat(self._run.finished_at))
+        )
+        by_variant: dict[str, list[Record]] = {}
+        for record in self._results.records:
+            by_variant.setdefault(record.variant, []).append(record)
+        table = self._table()
+        for standing in self._results.standings:
+            id_ = standing.summary.variant
+            self._write_variant(parent, standing, by_variant[id_], table[table["variant"] == id_])
+            ended = max(ended, _milliseconds(_end(by_variant[id_])))
+        self._write_parent(parent, ended)
+        self._end(parent, ended)
+
+    def _delete(self) -> None:
+        query = f"tags.`{RUN_TAG}` = '{self._run.id}'"
+        while known := self._client.search_runs([self._experiment], query, max_results=_PAGE):
+            for run in known:
+                self._client.delete_run(run.info.run_id)
+
+    def _create(self, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
+        common = {str(key): str(value) for key, value in self._lock.get("tags", {}).items()} | {
+            RUN_TAG: self._run.id,
+            "question": str(self._lock["question"]),
+            "status": self._run.status,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": "paretoken",
+        }
+        run = self._client.create_run(self._experiment, start_time=start_ms, tags=common | tags, run_name=name)
+        return str(run.info.run_id)
+
+    def _end(self, run_id: str, end_ms: int) -> None:
+        if (status := _STATUS[self._run.status]) != "RUNNING":
+            self._client.set_terminated(run_id, status, end_ms)
+
+    def _write_parent(self, run_id: str, end_ms: int) -> None:
+        summaries = self._results.summaries
+        metrics = {
+            "n": float(sum(s.n for s in summaries)),
+            "n_variants": float(len(summaries)),
+            "n_on_front": float(sum(s.on_front for s in self._results.standings)),
+            "list_usd_total": float(sum((s.list_usd_total for s in summaries), ZERO)),
+            "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
+        }
+        self._log(run_id, metrics, self._common_params() | {"plan": self._results.plan["kind"]}, end_ms)
+        with TemporaryDirectory() as name:
+            self._write_files(Path(name))
+            self._client.log_artifacts(run_id, name)
+        if rows := front_rows(self._results):
+            self._client.log_table(run_id, {key: [row[key] for row in rows] for key in rows[0]}, "variants.json")
+
+    def _write_files(self, folder: Path) -> None:
+        (folder / "verdict.txt").write_text(self._verdict() + "\n", encoding="utf-8")
+        (folder / "FINDINGS.md").write_text(self._hide(findings(self._results)), encoding="utf-8")
+        (folder / "lock.json").write_text(self._json(self._lock), encoding="utf-8")
+        (folder / "spec.json").write_text(self._json(self._lock["spec"]), encoding="utf-8")
+        save_front(self._results, folder / "front.png")
+        (folder / "prompts").mkdir()
+        for id_, prompt in self._lock["prompts"].items():
+            (folder / "prompts" / _file_name(id_)).write_text(prompt["text"], encoding="utf-8")
+
+    def _write_variant(self, parent: str, standing: Standing, records: list[Record], table: pd.DataFrame) -> None:
+        summary = standing.summary
+        variant = self._results.variants[summary.variant]
+        start_ms, end_ms = _milliseconds(min(r.call.at for r in records)), _milliseconds(_end(records))
+        sentences = [c.sentence for c in self._results.comparisons if c.treatment == summary.label]
+        tags = {
+            "mlflow.parentRunId": parent,
+            "prompt": variant.prompt,
+            "model": variant.model,
+            "variant": variant.id,
+            "standing": standing_words(standing),
+        }
+        run_id = self._create(summary.label, start_ms, tags | ({"verdict": sentences[0]} if sentences else {}))
+        name, _, version = variant.prompt.partition("@")
+        params = {"prompt": name, "prompt_version": version, "model": variant.model}
+        chosen = {key: str(value) for key, value in variant.params}
+        self._log(run_id, _numbers(standing), self._common_params() | params | chosen, end_ms)
+        self._client.log_text(run_id, self._lock["prompts"][variant.prompt]["text"], _file_name(variant.prompt))
+        self._client.log_table(run_id, table, "records.json")
+        self._end(run_id, end_ms)
+
+    def _common_params(self) -> dict[str, str]:
+        return {
+            "n_samples": str(self._lock["dataset"]["n"]),
+            "seed": str(self._lock["seed"]),
+            "scorers": ", ".join(scorer["name"] for scorer in self._lock["scorers"]),
+        }
+
+    def _log(self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, str], at_ms: int) -> None:
+        from mlflow.entities import Metric, Param
+
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, at_ms, 0) for name, value in metrics.items()],
+            params=[Param(name, value) for name, value in params.items()],
+        )
+        self._client.log_inputs(run_id, [self._dataset])
+
+    def _table(self) -> pd.DataFrame:
+        """Records with what a reader looks at first in front; without texts where the run does not keep them."""
+        frame = self._results.frame()
+        if self._lock.get("store", {}).get("content", "full") != "full":
+            frame = frame.drop(columns=[name for name in _TEXTS if name in frame])
+        first = ["sample", *_TEXTS, *self._results.metrics, "list_usd", "latency_s", "output_tokens", "error"]
+        first = [name for name in first if name in frame]
+        return frame[[*first, *(name for name in frame if name not in first)]]
+
+    def _verdict(self) -> str:
+        return "\n".join(comparison.sentence for comparison in self._results.comparisons)
+
+    def _json(self, value: object) -> str:
+        return self._hide(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _numbers(standing: Standing) -> dict[str, float]:
+    summary = standing.summary
+    numbers: dict[str, float | None] = {}
+    for name, estimate in summary.estimates.items():
+        numbers |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    numbers |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}
+    numbers |= {
+        "n": float(summary.n),
+        "error_rate": summary.error_rate,
+        "list_usd_total": float(summary.list_usd_total),
+        "billed_usd_total": float(summary.billed_usd_total),
+        "usd_per_1k_tokens": summary.list_usd_per_1k_tokens,
+        "on_front": float(standing.on_front),
+    }
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _dataset_input(dataset: Mapping[str, Any]) -> DatasetInput:
+    """The dataset by name and hash; no content."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = ["id", "input"] + (["reference"] if dataset.get("reference") else [])
+    return DatasetInput(
+        Dataset(
+            name=Path(dataset["path"]).name,
+            digest=dataset["hash"][:12],
+            source_type="local",
+            source=json.dumps({"uri": dataset["path"]}),
+            schema=json.dumps({"mlflow_colspec": [{"name": c, "type": "string", "required": True} for c in columns]}),
+            profile=json.dumps({"num_rows": dataset["n"]}),
+        ),
+        [InputTag("mlflow.data.context", "evaluation")],
+    )
+
+
+def _end(records: list[Record]) -> datetime:
+    return max(r.call.at + timedelta(seconds=(r.call.response and r.call.response.latency_s) or 0) for r in records)
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def _file_name(prompt: str) -> str:
+    return f"{prompt.replace('/', '_')}.md"

@@ -1,0 +1,80 @@
+"""One run at a glance, and one sample's answers side by side."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from paretoken.core.errors import SpecError
+from paretoken.core.registry import suggest
+from paretoken.core.usage import ZERO
+
+if TYPE_CHECKING:
+    from paretoken.analysis.results import Results
+
+
+def describe_run(results: Results) -> dict[str, Any]:
+    """What a run is, what it was expected to cost and what it cost."""
+    run = results.run
+    lock: dict[str, Any] = dict(run.lock)
+    estimate = lock["estimate"]
+    responses = [record.call.response for record in results.records if record.call.response is not None]
+    list_usd = sum((response.list_usd for response in responses), ZERO)
+    billed_usd = sum((record.call.billed_usd for record in results.records), ZERO)
+    failures = [
+        {"sample": r.sample, "variant": results.labels[r.variant], "repeat": r.repeat, "error": r.error}
+        for r in results.records
+        if r.error is not None
+    ]
+    return {
+        "run": run.id,
+        "question": lock["question"],
+        "status": f"{run.status}{f': {run.reason}' if run.reason and run.reason != 'complete' else ''}",
+        "started": run.started_at,
+        "finished": run.finished_at,
+        "dataset": f"{lock['dataset']['path']} ({lock['dataset']['n']} samples, {lock['dataset']['hash']})",
+        "estimate against actual": [
+            _against("calls", estimate["calls"], None, len(results.records)),
+            _against("prompt tokens", estimate["input_tokens"], None, sum(r.usage.input_tokens for r in responses)),
+            _against("answer tokens", 0, estimate["output_tokens_max"], sum(r.usage.output_tokens for r in responses)),
+            _against("list cost, USD", estimate["low_usd"], estimate["high_usd"], list_usd),
+            _against("billed cost, USD", estimate["low_usd"], estimate["high_usd"], billed_usd),
+        ],
+        "budget": lock["budget"]["usd"] if lock["budget"] else "none",
+        "variants": [
+            {"label": row["label"], "id": row["id"], "prompt": row["prompt"], "model": row["model"], **row["params"]}
+            for row in lock["variants"]
+        ],
+        "failures": failures,
+    }
+
+
+def _against(what: str, low: object, high: object, actual: object) -> dict[str, str]:
+    expected = _plain(low) if high is None else f"{_plain(low)} to {_plain(high)}"
+    return {"what": what, "estimate": expected, "actual": _plain(actual)}
+
+
+def _plain(value: object) -> str:
+    number = Decimal(str(value))
+    return f"{number:,}" if number == number.to_integral_value() else f"{number:.6f}"
+
+
+def answer_rows(results: Results, sample: str) -> list[dict[str, Any]]:
+    """Prompt, answer and scores of one sample, a row per variant.
+
+    Raises:
+        SpecError: The run has no record of the sample.
+    """
+    records = [record for record in results.records if record.sample == sample]
+    if not records:
+        known = list(dict.fromkeys(record.sample for record in results.records))
+        raise SpecError(f"run {results.run.id} has no record of sample {sample!r}.", fix=suggest(sample, known))
+    return [
+        {
+            "variant": results.labels[record.variant],
+            "prompt": "\n\n".join(f"[{m.role}] {m.content}" for m in record.call.request.messages),
+            "answer": f"error: {record.error}" if record.call.response is None else record.call.response.text,
+            **{name: score.value for name, score in record.scores.items()},
+        }
+        for record in records
+    ]

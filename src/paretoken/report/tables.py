@@ -1,0 +1,205 @@
+"""Tables and findings of a run, rounded for reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.core.usage import ZERO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from paretoken.analysis.front import Standing
+    from paretoken.analysis.results import Results
+
+Cell = str | float | None
+
+
+def front_rows(results: Results) -> list[dict[str, Cell]]:
+    """The Pareto table: the front first, then the rest, each from cheap to dear.
+
+    Args:
+        results: The run.
+
+    Returns:
+        One row per variant that has records: `variant, id, n`; each metric and `<metric>_plus_minus`, half the width
+        of its interval; `list_usd_per_1k_calls`; `saving_percent` against the dearest variant; `latency_s_p95`;
+        `input_tokens, output_tokens` per call; `error_rate`; `standing`: `front`, or why it is not there.
+    """
+    dearest = max((cost for s in results.summaries if (cost := s.value("list_usd")) is not None), default=None)
+    rows = [_row(standing, results.metrics, dearest) for standing in results.standings]
+    return sorted(rows, key=lambda row: (row["standing"] != "front", _none_last(row["list_usd_per_1k_calls"])))
+
+
+def _row(standing: Standing, metrics: Sequence[str], dearest: float | None) -> dict[str, Cell]:
+    summary = standing.summary
+    row: dict[str, Cell] = {"variant": summary.label, "id": summary.variant, "n": summary.n}
+    for name in metrics:
+        estimate = summary.estimates.get(name)
+        row[name] = None if estimate is None else _significant(estimate.mean, 4)
+        half = None if estimate is None or estimate.high is None else estimate.high - estimate.mean
+        row[f"{name}_plus_minus"] = _significant(half, 2)
+    cost = summary.value("list_usd")
+    return row | {
+        "list_usd_per_1k_calls": _significant(None if cost is None else 1000 * cost, 4),
+        "saving_percent": round(100 * (1 - cost / dearest), 1) if cost is not None and dearest else None,
+        "latency_s_p95": _significant(summary.value("latency_s.p95"), 3),
+        "input_tokens": _rounded(summary.value("input_tokens")),
+        "output_tokens": _rounded(summary.value("output_tokens")),
+        "error_rate": _significant(summary.error_rate, 3),
+        "standing": standing_words(standing),
+    }
+
+
+def standing_words(standing: Standing) -> str:
+    """`front`, or the reason why a variant is not on it."""
+    if standing.on_front:
+        return "front"
+    if standing.broken:
+        return f"breaks {'; '.join(standing.broken)}"
+    if standing.unknown:
+        return f"not ranked: no value for {', '.join(standing.unknown)}"
+    first, *others = standing.dominated_by
+    return f"dominated by {first}" + (f" and {len(others)} more" if others else "")
+
+
+def findings(results: Results) -> str:
+    """FINDINGS.md: what was asked, what was found, what it cost and how to get there again.
+
+    Args:
+        results: The run.
+
+    Returns:
+        Markdown; the same text for the same records.
+    """
+    run, lock = results.run, cast("Mapping[str, Any]", results.run.lock)
+    reason = f", {run.reason}" if run.reason else ""
+    dataset = lock["dataset"]
+    parts = [
+        f"# {run.experiment}",
+        f"**{lock['question']}**",
+        f"Run `{run.id}` ({run.status}{reason}), started {run.started_at}, seed {lock['seed']}, "
+        f"{dataset['n']} samples of `{dataset['path']}` (`{str(dataset['hash'])[:12]}`).",
+        "## Verdict",
+        _bullets(c.sentence for c in results.comparisons) or "Nothing to compare yet.",
+        "## Variants",
+        _front_table(results),
+        _goals(results),
+        "## Cost",
+        _cost(results),
+        "## How far to trust it",
+        _bullets((*_provenance(lock), *_missing(results), *_dropped(lock))),
+        "## Reproduce",
+        f"```\nparetoken run {lock.get('spec_path') or 'spec.yaml'}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_table(results: Results) -> str:
+    rows = front_rows(results)
+    if not rows:
+        return "No records yet."
+    heads = ["variant", *results.metrics, "USD per 1k calls", "saving", "p95 latency", "tokens in / out", "errors", ""]
+    lines = [_line(heads), _line(["---", *["---:"] * (len(heads) - 2), "---"])]
+    for row in rows:
+        quality = [_with_half(row[name], row[f"{name}_plus_minus"]) for name in results.metrics]
+        saving, p95 = row["saving_percent"], row["latency_s_p95"]
+        cells = [
+            str(row["variant"]),
+            *quality,
+            _shown(row["list_usd_per_1k_calls"]),
+            "–" if saving is None else f"{saving} %",
+            "–" if p95 is None else f"{p95} s",
+            f"{_shown(row['input_tokens'])} / {_shown(row['output_tokens'])}",
+            f"{100 * float(cast('float', row['error_rate'])):.3g} %",
+            f"**{row['standing']}**" if row["standing"] == "front" else str(row["standing"]),
+        ]
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def _goals(results: Results) -> str:
+    goals = results.objectives
+    limits = [f"{name} {sign} {bound:g}" for name, (sign, bound) in goals.subject_to.items()]
+    parts = [
+        f"minimise {', '.join(goals.minimize)}" if goals.minimize else "",
+        f"maximise {', '.join(goals.maximize)}" if goals.maximize else "",
+        f"subject to {', '.join(limits)}" if limits else "",
+    ]
+    return f"Objectives: {'; '.join(part for part in parts if part)}. Means with 95 % intervals, one value a sample."
+
+
+def _cost(results: Results) -> str:
+    lock = cast("Mapping[str, Any]", results.run.lock)
+    estimate = lock["estimate"]
+    list_usd = sum((s.list_usd_total for s in results.summaries), ZERO)
+    billed_usd = sum((s.billed_usd_total for s in results.summaries), ZERO)
+    calls = sum(s.n for s in results.summaries)
+    lines = [
+        _line(["", "calls", "USD"]),
+        _line(["---", "---:", "---:"]),
+        _line(["estimated", str(estimate["calls"]), f"{estimate['low_usd']} to {estimate['high_usd']}"]),
+        _line(["at list price", str(calls), f"{list_usd:f}"]),
+        _line(["billed", str(calls), f"{billed_usd:f}"]),
+    ]
+    prices = [_price(model, facts) for model, facts in lock["models"].items()]
+    return "\n".join(lines) + "\n\nPrices:\n\n" + _bullets(prices)
+
+
+def _price(model: str, facts: Mapping[str, Any]) -> str:
+    price = facts["price"]
+    said = {"row", "source", "checked"}
+    rates = [f"{name} {value}" for name, value in price.items() if name not in said and value not in (None, "", [], {})]
+    source = f", {price['source']}" if price.get("source") else ""
+    checked = f", checked {price['checked']}" if price.get("checked") else ""
+    recorded = "; answers are recorded, not generated" if facts.get("recorded") else ""
+    return f"`{model}`: {', '.join(rates) or 'free'} (row `{price['row']}`{source}{checked}){recorded}"
+
+
+def _provenance(lock: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{', '.join(f'`{metric}`' for metric in scorer['metrics'])} by `{scorer['name']}`"
+        + (f": {scorer['provenance']}" if scorer.get("provenance") else "")
+        for scorer in lock["scorers"]
+    ]
+
+
+def _missing(results: Results) -> list[str]:
+    return [
+        f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {reason}"
+        for summary in results.summaries
+        for metric, reasons in summary.missing.items()
+        for reason, count in reasons.items()
+    ]
+
+
+def _dropped(lock: Mapping[str, Any]) -> list[str]:
+    return [f"`{name}` was dropped: {reason}" for name, reason in lock.get("dropped", {}).items()]
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _with_half(mean: Cell, half: Cell) -> str:
+    return _shown(mean) if half is None else f"{_shown(mean)} ± {_shown(half)}"
+
+
+def _shown(value: Cell) -> str:
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _significant(value: float | None, digits: int) -> float | None:
+    return None if value is None else float(f"{value:.{digits}g}")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _none_last(value: Cell) -> tuple[bool, float]:
+    return (True, 0.0) if value is None else (False, float(value))

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from paretoken.analysis.results import Results
+from paretoken.core.calls import Call, Message, Origin, Request, Response, Score
+from paretoken.core.trials import RunInfo, Variant, label_variants
+from paretoken.core.usage import Usage
+from paretoken.records import Database, RunBook, SqlJournal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How one synthetic variant behaves."""
+
+    prompt: str
+    model: str = "local/smollm2-135m"
+    quality: float = 0.7
+    output_tokens: int = 60
+    latency_s: float | None = 0.5
+    rate: str = "0.08"
+    failures: int = 0
+    params: tuple[tuple[str, object], ...] = (("max_tokens", 96), ("temperature", 0.0))
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(f"{self.prompt}@3f9a1c", self.model, self.params)
+
+
+ARMS = (
+    Arm("verbose", quality=0.72, output_tokens=120, latency_s=1.1),
+    Arm("terse", quality=0.715, output_tokens=60, latency_s=0.6),
+    Arm("bullets", quality=0.66, output_tokens=70, latency_s=0.7, failures=1),
+    Arm("chatty", quality=0.64, output_tokens=150, latency_s=1.4),
+)
+
+
+def write_run(
+    path: Path,
+    arms: Sequence[Arm] = ARMS,
+    *,
+    n: int = 24,
+    run: str = "product-copy-3f9a1c",
+    content: str = "full",
+    status: str = "finished",
+    question: str = "Does the terse prompt cut cost by 30 % or more without losing more than 0.01 BERTScore F1?",
+    scored: bool = True,
+    **lock: object,
+) -> None:
+    """Write a synthetic run into a database."""
+    rng = np.random.default_rng(7)
+    variants = [arm.variant for arm in arms]
+    labels = label_variants(variants)
+    lock = {
+        "paretoken": "0.1.0",
+        "spec": {"experiment": "product-copy", "track": {"mlflow": "sqlite:///mlruns/mlflow.db"}},
+        "question": question,
+        "seed": 7,
+        "dataset": {"path": "data/products.jsonl", "hash": "d" * 64, "n": n, "language": "en", "reference": True},
+        "prompts": {
+            v.prompt: {"name": v.prompt_name, "version": "3f9a1c", "text": f"# user\nBe {v.prompt_name}."}
+            for v in variants
+        },
+        "variants": [
+            {"id": v.id, "label": labels[v.id], "prompt": v.prompt, "model": v.model, "params": dict(v.params)}
+            for v in variants
+        ],
+        "models": {
+            v.model: {
+                "price": {"row": "spec", "source": "the spec", "checked": "2026-01-05", "input_per_mtok": "0.02"},
+                "recorded": False,
+                "base_url": "",
+            }
+            for v in variants
+        },
+        "scorers": [{"name": "bertscore", "metrics": ["bertscore_f1"], "provenance": "all-MiniLM-L6-v2, layer 6"}]
+        if scored
+        else [],
+        "plan": {
+            "kind": "abtest",
+            "control": variants[0].id,
+            "treatment": [v.id for v in variants[1:]],
+            "margin": {"bertscore_f1": 0.01},
+            "alpha": 0.05,
+        },
+        "objectives": {
+            "minimize": ["list_usd", "latency_s.p95"] if arms[0].latency_s else ["list_usd"],
+            "maximize": ["bertscore_f1"] if scored else [],
+            "subject_to": {"bertscore_f1": [">=", "0.6"]} if scored else {},
+        },
+        "estimate": {"calls": n * len(arms), "input_tokens": 1, "output_tokens_max": 1,
+                     "low_usd": "0.0005", "high_usd": "0.0011"},
+        "budget": {"usd": "5.00"},
+        "tags": {"department": "content", "project": "spring", "api": "text"},
+        "track": {"mlflow": "sqlite:///mlruns/mlflow.db"},
+        "dropped": {},
+        "store": {"content": content},
+        **lock,
+    }  # fmt: skip
+    info = RunInfo(run, "product-copy", "identity", START.isoformat(), "running", "", lock)
+    samples = [(f"s{i}", {"input": f"secret input {i}", "reference": f"reference {i}", "fields": {}}) for i in range(n)]
+    hardness = rng.normal(0, 0.04, n)
+    entries: list[Call | Score] = []
+    for arm, variant in zip(arms, variants, strict=True):
+        for i in range(n):
+            origin = Origin(run, f"s{i}", variant.id)
+            request = Request(variant.model, (Message("user", f"secret input {i}"),), 96, origin=origin)
+            at = START + timedelta(seconds=i)
+            if i < arm.failures:
+                entries.append(Call(request, at, error="Timeout: no answer"))
+                continue
+            tokens = arm.output_tokens + int(rng.integers(-9, 10))
+            cost = Decimal(tokens) * Decimal(arm.rate) / 1_000_000
+            latency = None if arm.latency_s is None else arm.latency_s * float(rng.uniform(0.8, 1.3))
+            response = Response(f"secret answer {i}", Usage(40, tokens), latency_s=latency, list_usd=cost,
+                                billed_usd=cost, price_row="spec")  # fmt: skip
+            entries.append(Call(request, at, response, billed_usd=cost))
+            value = arm.quality + hardness[i] + rng.normal(0, 0.015)
+            if scored:
+                entries.append(Score(origin, "bertscore", "bertscore_f1", float(value)))
+    with Database(path) as database:
+        book = RunBook(database)
+        book.open(info, "d" * 64, samples)
+        SqlJournal(database, content).append(entries)
+        if status != "running":
+            end = START + timedelta(seconds=n + 60)
+            book.close(run, status=status, reason="", at=end.isoformat())
+
+
+@pytest.fixture
+def write() -> Callable[..., None]:
+    return write_run
+
+
+@pytest.fixture
+def arm() -> type[Arm]:
+    return Arm
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    path = tmp_path / ".paretoken" / "paretoken.db"
+    write_run(path)
+    with Database(path) as database:
+        return Results.load(database, "last")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paretoken.analysis.results import Results
+from paretoken.records import Database
+from paretoken.report.tables import findings, front_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_front_comes_first_and_from_cheap_to_dear(results: Results) -> None:
+    rows = front_rows(results)
+    assert [row["variant"] for row in rows] == ["terse", "verbose", "bullets", "chatty"]
+    assert [row["standing"] for row in rows][:3] == ["front", "front", "dominated by terse"]
+    assert str(rows[3]["standing"]).startswith("dominated by verbose and ")
+
+
+def test_saving_is_against_the_dearest(results: Results) -> None:
+    rows = {str(row["variant"]): row for row in front_rows(results)}
+    cost = {name: float(row["list_usd_per_1k_calls"] or 0) for name, row in rows.items()}
+    assert rows["chatty"]["saving_percent"] == 0
+    assert rows["terse"]["saving_percent"] == round(100 * (1 - cost["terse"] / cost["chatty"]), 1)
+
+
+def test_half_width_is_rounded_for_reading(results: Results) -> None:
+    row = front_rows(results)[0]
+    summary = next(s for s in results.summaries if s.label == row["variant"])
+    estimate = summary.estimates["bertscore_f1"]
+    assert row["bertscore_f1"] == float(f"{estimate.mean:.4g}")
+    assert row["bertscore_f1_plus_minus"] == float(f"{(estimate.high or 0) - estimate.mean:.2g}")
+    assert row["error_rate"] == 0
+
+
+def test_error_rate_counts_failed_records(results: Results) -> None:
+    assert {row["variant"]: row["error_rate"] for row in front_rows(results)}["bullets"] == float(f"{1 / 24:.3g}")
+
+
+def test_broken_and_unknown_variants_say_why(tmp_path: Path, write: Callable[..., None]) -> None:
+    objectives = {"minimize": ["list_usd"], "maximize": ["bertscore_f1"], "subject_to": {"bertscore_f1": [">=", "0.65"]}}
+    write(tmp_path / "r.db", objectives=objectives)
+    with Database(tmp_path / "r.db") as database:
+        standing = {row["variant"]: str(row["standing"]) for row in front_rows(Results.load(database, "last"))}
+    assert standing["chatty"].startswith("breaks bertscore_f1 0.")
+    assert standing["chatty"].endswith("wanted >= 0.65")
+
+
+def test_latency_unknown_is_none(tmp_path: Path, write: Callable[..., None], arm: Callable[..., object]) -> None:
+    write(tmp_path / "r.db", [arm("a", latency_s=None), arm("b", latency_s=None)],
+          dropped={"latency_s.p95": "the recording has no latency"})  # fmt: skip
+    with Database(tmp_path / "r.db") as database:
+        results = Results.load(database, "last")
+    assert [row["latency_s_p95"] for row in front_rows(results)] == [None, None]
+    assert "`latency_s.p95` was dropped: the recording has no latency" in findings(results)
+
+
+def test_findings_answer_the_question(results: Results) -> None:
+    text = findings(results)
+    for comparison in results.comparisons:
+        assert comparison.sentence in text
+    for fact in (str(results.run.lock["question"]), results.run.id, "0.0005 to 0.0011", "row `spec`, the spec, checked 2026-01-05",
+                 "all-MiniLM-L6-v2, layer 6", "paretoken run", "| terse |", "**front**"):  # fmt: skip
+        assert fact in text
+    assert text == findings(results)
+
+
+def test_a_bar_in_a_label_does_not_break_the_table(
+    tmp_path: Path, write: Callable[..., None], arm: Callable[..., object]
+) -> None:
+    write(tmp_path / "r.db", [arm("a", model="x/one"), arm("b", model="x/two")])
+    with Database(tmp_path / "r.db") as database:
+        text = findings(Results.load(database, "last"))
+    assert r"| a\|one |" in text
+
+
+def test_a_run_without_records_has_findings(tmp_path: Path, write: Callable[..., None]) -> None:
+    write(tmp_path / "r.db", n=0, status="stopped")
+    with Database(tmp_path / "r.db") as database:
+        results = Results.load(database, "last")
+    assert front_rows(results) == []
+    assert "No records yet." in findings(results)
+    assert results.summary_frame().empty
