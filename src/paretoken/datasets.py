@@ -53,7 +53,7 @@ class Dataset:
     """Samples of one file.
 
     Attributes:
-        hash: Content hash of the samples taken.
+        hash: Content hash of the samples taken and of the parts their columns play.
         columns: Names of all columns, in file order.
         reference_column: The column that templates must not see, if there is one.
     """
@@ -66,7 +66,8 @@ class Dataset:
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
-        text = "\n".join(json.dumps(dict(s.fields), sort_keys=True, default=str) for s in self.samples)
+        parts = ([s.id, s.input, s.reference, dict(s.fields)] for s in self.samples)
+        text = "\n".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 
     @property
@@ -98,8 +99,11 @@ def load_dataset(
         language: Language of the texts, e.g. `en` or `zh`.
 
     Raises:
-        SpecError: The file is missing, empty or broken (with the line), an id is duplicate, a named column is absent.
+        SpecError: The file is missing, empty or broken (with the line), an id is duplicate, a named column is absent,
+            a sample has no id or input.
     """
+    if take is not None and take < 1:
+        raise SpecError(f"{take} samples are too few.", fix="Take at least one.", file=path)
     rows = list(_read(path))
     if not rows:
         raise SpecError("the dataset is empty.", fix="Give it at least one sample.", file=path)
@@ -113,23 +117,32 @@ def load_dataset(
     samples: list[Sample] = []
     first_line: dict[str, int] = {}
     for number, (line, row) in enumerate(rows, start=1):
-        id_ = str(row.get(parts.id, number)) if parts.id in columns else str(number)
+        id_ = _required(row, parts.id, path, line) if parts.id in columns else str(number)
         if id_ in first_line:
             raise SpecError(f"duplicate sample id {id_!r}, first used in line {first_line[id_]}.",
                             fix="Give every sample an id of its own.", file=path, line=line)  # fmt: skip
         first_line[id_] = line
         text = row.get(reference) if reference else None
-        samples.append(Sample(id_, _input(row, parts, reference), None if text in (None, "") else str(text), row, line))
+        input_ = (
+            _required(row, parts.input, path, line) if parts.input in columns else _joined(row, parts.id, reference)
+        )
+        samples.append(Sample(id_, input_, None if text in (None, "") else str(text), row, line))
     if take is not None and take < len(samples):
         chosen = sorted(random.Random(f"take/{seed}").sample(range(len(samples)), take))  # noqa: S311 - not a secret
         samples = [samples[i] for i in chosen]
     return Dataset(path, tuple(samples), columns, reference, language)
 
 
-def _input(row: Row, parts: Fields, reference: str | None) -> str:
-    if parts.input in row:
-        return str(row[parts.input])
-    return "\n".join(f"{name}: {value}" for name, value in row.items() if name not in (parts.id, reference))
+def _required(row: Row, column: str, path: Path, line: int) -> str:
+    value = row.get(column)
+    if value is None:
+        raise SpecError(f"this sample has no {column!r}.", fix="Give it one, or take the sample out.", file=path,
+                        line=line)  # fmt: skip
+    return str(value)
+
+
+def _joined(row: Row, *left_out: str | None) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in row.items() if name not in left_out and value is not None)
 
 
 def _read(path: Path) -> Iterator[tuple[int, Row]]:
@@ -143,35 +156,52 @@ def _read(path: Path) -> Iterator[tuple[int, Row]]:
     return reader(path)
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8") as lines:
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SpecError(f"broken JSON: {error.msg} at column {error.colno}.", fix="One object a line.",
-                                file=path, line=number) from error  # fmt: skip
-            if not isinstance(row, dict):
-                raise SpecError("this line is not a JSON object.", fix="One object a line.", file=path, line=number)
-            yield number, row
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise SpecError("this line is not UTF-8 text.", fix="Save the file as UTF-8.", file=path,
+                                line=number) from error  # fmt: skip
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, parse_constant=lambda name: None if name == "NaN" else float(name))
+        except json.JSONDecodeError as error:
+            raise SpecError(f"broken JSON: {error.msg} at column {error.colno}.", fix="One object a line.",
+                            file=path, line=number) from error  # fmt: skip
+        if not isinstance(row, dict):
+            raise SpecError("this line is not a JSON object.", fix="One object a line.", file=path, line=number)
+        yield number, row
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, restkey="", strict=True)
+    reader = csv.DictReader(_lines(path), strict=True)
+    try:
+        names = reader.fieldnames or ()
+        if len(set(names)) < len(names):
+            raise SpecError("two columns have one name.", fix="Rename one of them.", file=path, line=1)
         for row in reader:
-            if "" in row or None in row.values():
+            if None in row or None in row.values():
                 raise SpecError("this line has another number of fields than the header.", file=path,
                                 line=reader.line_num)  # fmt: skip
             yield reader.line_num, row
+    except csv.Error as error:
+        raise SpecError(f"broken CSV: {error}.", file=path, line=reader.line_num) from error
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Row]]:
     import pandas as pd
 
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+    except (ValueError, OSError) as error:
+        raise SpecError(f"this is no Parquet file: {error}", file=path) from error
     frame = frame.astype(object).where(frame.notna(), None)
     for number, row in enumerate(frame.to_dict("records"), start=1):
-        yield number, {str(column): value for column, value in row.items()}
+        yield number, {str(name): value.tolist() if hasattr(value, "tolist") else value for name, value in row.items()}

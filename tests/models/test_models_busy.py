@@ -21,10 +21,9 @@ def test_shares_add_up_to_the_time_the_engine_was_busy(stays: list[tuple[float, 
     busy = BusyTime(lambda: now)
     tickets: dict[int, float] = {}
     shares: dict[int, float] = {}
-    events = sorted(
-        [(start, 1, i) for i, (start, _) in enumerate(stays)] + [(end, 0, i) for i, (_, end) in enumerate(stays)]
-    )
-    for now, entering, i in events:
+    events = sorted((time, order, i) for i, stay in enumerate(stays) for time, order in zip(stay, (1, 0), strict=True))
+    for time, entering, i in events:
+        now = time
         if entering:
             tickets[i] = busy.enter()
         else:

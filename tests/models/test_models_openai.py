@@ -58,7 +58,7 @@ def says(body: object, status: int = 200, **headers: str) -> Handler:
 async def serving(handler: Handler) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -69,13 +69,13 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 def exchange(
-    handler: Handler, request: Request = ASK, *, id: str = "openai/m", timeout_s: float = 20, **options: Any
+    handler: Handler, request: Request = ASK, *, model: str = "openai/m", timeout_s: float = 20, **options: Any
 ) -> Response:
     async def main() -> Response:
         async with serving(handler) as base_url:
             config = ProviderConfig(
-                id=id,
-                name=id.partition("/")[2],
+                id=model,
+                name=model.partition("/")[2],
                 base_url=base_url,
                 api_key_env="THE_KEY",
                 timeout_s=timeout_s,
@@ -246,11 +246,11 @@ def test_every_field_of_a_request_is_sent() -> None:
 
 
 def test_reasoning_models_of_openai_take_their_own_names() -> None:
-    body, _ = sent(ASK, id="openai/o4-mini")
+    body, _ = sent(ASK, model="openai/o4-mini")
     assert body["max_completion_tokens"] == 9
     assert not {"max_tokens", "temperature"} & body.keys()
-    assert sent(replace(ASK, temperature=1.0), id="openai/gpt-5-mini")[0]["temperature"] == 1.0
-    assert sent(ASK, id="vllm/o4-mini")[0]["max_tokens"] == 9
+    assert sent(replace(ASK, temperature=1.0), model="openai/gpt-5-mini")[0]["temperature"] == 1.0
+    assert sent(ASK, model="vllm/o4-mini")[0]["max_tokens"] == 9
 
 
 def test_a_large_body_is_sent_too() -> None:

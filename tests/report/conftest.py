@@ -65,7 +65,7 @@ def write_run(
     labels = label_variants(variants)
     lock = {
         "paretoken": "0.1.0",
-        "spec": {"experiment": "product-copy", "track": {"mlflow": "sqlite:///mlruns/mlflow.db"}},
+        "spec": {"path": "experiments/product-copy/spec.yaml", "experiment": "product-copy", "track": {"mlflow": "sqlite:///mlruns/mlflow.db"}},
         "question": question,
         "seed": 7,
         "dataset": {"path": "data/products.jsonl", "hash": "d" * 64, "n": n, "language": "en", "reference": True},
@@ -79,7 +79,15 @@ def write_run(
         ],
         "models": {
             v.model: {
-                "price": {"row": "spec", "source": "the spec", "checked": "2026-01-05", "input_per_mtok": "0.02"},
+                "price": {
+                    "row": "spec",
+                    "source": "the spec",
+                    "checked": "2026-01-05",
+                    "rates": {"input_per_mtok": "0.02", "output_per_mtok": "0"},
+                    "tiers": [["200000", {"input_per_mtok": "0.04", "output_per_mtok": "0"}]],
+                    "currency": "USD",
+                    "usd_rate": "1",
+                },
                 "recorded": False,
                 "base_url": "",
             }
@@ -139,12 +147,12 @@ def write_run(
             book.close(run, status=status, reason="", at=end.isoformat())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write() -> Callable[..., None]:
     return write_run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def arm() -> type[Arm]:
     return Arm
 

@@ -39,7 +39,11 @@ def test_error_rate_counts_failed_records(results: Results) -> None:
 
 
 def test_broken_and_unknown_variants_say_why(tmp_path: Path, write: Callable[..., None]) -> None:
-    objectives = {"minimize": ["list_usd"], "maximize": ["bertscore_f1"], "subject_to": {"bertscore_f1": [">=", "0.65"]}}
+    objectives = {
+        "minimize": ["list_usd"],
+        "maximize": ["bertscore_f1"],
+        "subject_to": {"bertscore_f1": [">=", "0.65"]},
+    }
     write(tmp_path / "r.db", objectives=objectives)
     with Database(tmp_path / "r.db") as database:
         standing = {row["variant"]: str(row["standing"]) for row in front_rows(Results.load(database, "last"))}
@@ -60,9 +64,17 @@ def test_findings_answer_the_question(results: Results) -> None:
     text = findings(results)
     for comparison in results.comparisons:
         assert comparison.sentence in text
-    for fact in (str(results.run.lock["question"]), results.run.id, "0.0005 to 0.0011", "row `spec`, the spec, checked 2026-01-05",
-                 "all-MiniLM-L6-v2, layer 6", "paretoken run", "| terse |", "**front**"):  # fmt: skip
-        assert fact in text
+    facts = [
+        str(results.run.lock["question"]),
+        results.run.id,
+        "0.0005 to 0.0011",
+        "input_per_mtok 0.02; above 200000 input tokens input_per_mtok 0.04 (row `spec`, the spec, checked 2026-01-05)",
+        "all-MiniLM-L6-v2, layer 6",
+        "paretoken run experiments/product-copy/spec.yaml",
+        "| terse |",
+        "**front**",
+    ]
+    assert [fact for fact in facts if fact not in text] == []
     assert text == findings(results)
 
 

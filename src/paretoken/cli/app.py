@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
 import typer
 
 from paretoken.cli import experiments, inspection
@@ -13,8 +12,6 @@ from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="paretoken",
@@ -48,14 +45,10 @@ def run_command(arguments: Sequence[str]) -> int:
         130 interrupted.
     """
     try:
-        code = app(list(arguments), standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
-        return INTERRUPTED
+        app(list(arguments))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
     except ParetokenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    return code if isinstance(code, int) else 0
+    return 0

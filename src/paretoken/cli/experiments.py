@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+INTERRUPTED = 130
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use at most this many samples.")]
 
 
@@ -76,12 +77,16 @@ def run(
     limit: Limit = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Send failed calls again.")] = False,
     as_json: Json = False,
-) -> int:
+) -> None:
     """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
     from paretoken.experiment.api import run as run_experiment
 
     with live_progress() as on_progress:
-        outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress)
+        try:
+            outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress)
+        except KeyboardInterrupt:
+            note("interrupted: the same command goes on where it stopped")
+            raise typer.Exit(INTERRUPTED) from None
     picture = _picture(outcome)
     if as_json:
         print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": str(picture)})
@@ -90,7 +95,7 @@ def run(
         say(f"picture: {picture}")
         _say_tracking(outcome.results)
     _note_ending(outcome, spec)
-    return outcome.exit_code
+    raise typer.Exit(outcome.exit_code)
 
 
 def compare(
@@ -156,10 +161,10 @@ def _results_body(results: Results) -> dict[str, Any]:
 
 
 def _say_results(results: Results) -> None:
-    from paretoken.report.tables import front_rows
+    from paretoken.report.overview import closing_rows
 
     say(str(results.run.lock["question"] or results.run.experiment))
-    print_rows(front_rows(results))
+    print_rows(closing_rows(results))
     for pair in results.comparisons:
         say(pair.sentence)
     _say_dropped(results.run.lock["dropped"])

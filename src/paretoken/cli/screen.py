@@ -7,8 +7,10 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +44,7 @@ def print_rows(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     """A table of rows that share their keys."""
     if not rows:
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False)
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in rows[0]:
         numeric = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
@@ -51,10 +53,10 @@ def print_rows(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     _console().print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
     if value is None:
-        return "-"
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+        return Text("-")
+    return Text(f"{value:,.6g}" if isinstance(value, float) else str(value))
 
 
 @contextmanager

@@ -246,6 +246,10 @@ class ResponseCache(Protocol):
 class Tracker(Protocol):
     """Follows a run from outside, e.g. MLflow."""
 
+    def prepare(self) -> None:
+        """Get ready in the background; calls are about to be sent."""
+        ...
+
     def on_trial(self, run: RunInfo, trial: Trial, records: Sequence[Record]) -> None:
         """A trial's records are complete."""
         ...

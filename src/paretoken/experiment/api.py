@@ -84,7 +84,7 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
             with Database(file) as database:
                 return await forecast(design, SqlCache(database, clock, design.spec.cache.max_age))
         finally:
-            await asyncio.gather(*(model.provider.aclose() for model in design.models.values()))
+            await design.aclose()
 
     return design, asyncio.run(count())
 
@@ -129,36 +129,51 @@ async def run_async(
     """`run`, inside a running event loop."""
     clock = clock or SystemClock()
     design = load_design(Path(path), clock, limit=limit)
-    with Database(database_path(design.root)) as database:
-        book = RunBook(database)
-        earlier = book.of_identity(design.identity)
-        latest = None if fresh or not earlier else earlier[-1]
-        if latest is not None and latest.status == "finished" and not retry_errors:
-            results = Results.load(database, latest.id)
-            return Outcome(results, Ending("finished", latest.reason), _progress(design, results.records), Decimal(0))
-        info = latest or await _open_run(design, database, earlier, clock)
-        with _alone(design.root, info.id):
-            return await _go_on(design, info, database, clock, retry_errors, on_progress)
+    try:
+        file = database_path(design.root)
+        estimate = None if file.is_file() else await forecast(design, None)  # it may complain: before a file is made
+        with Database(file) as database:
+            earlier = RunBook(database).of_identity(design.identity)
+            latest = None if fresh or not earlier else earlier[-1]
+            if latest is not None and latest.status == "finished" and not retry_errors:
+                results = Results.load(database, latest.id)
+                progress = _progress(design, results.records)
+                return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0))
+            if latest is None:
+                cache = SqlCache(database, clock, design.spec.cache.max_age)
+                latest = _open_run(design, database, estimate or await forecast(design, cache), fresh, clock)
+            with _alone(design.root, latest.id):
+                return await _go_on(design, latest, database, clock, retry_errors, on_progress)
+    finally:
+        await design.aclose()
 
 
-async def _open_run(design: Design, database: Database, earlier: Sequence[RunInfo], clock: Clock) -> RunInfo:
-    estimate = await forecast(design, SqlCache(database, clock, design.spec.cache.max_age))
-    suffix = f"-{len(earlier) + 1}" if earlier else ""
-    info = RunInfo(
-        id=f"{design.spec.experiment}-{design.identity[:6]}{suffix}",
-        experiment=design.spec.experiment,
-        identity=design.identity,
-        started_at=clock.now().isoformat(),
-        status="running",
-        reason="",
-        lock={**design.lock, "estimate": estimate.body()},
-    )
+def _open_run(design: Design, database: Database, estimate: Forecast, fresh: bool, clock: Clock) -> RunInfo:
+    """Write a new run; another process may have written the same one meanwhile: then it is that one."""
+    book = RunBook(database)
     samples = [
         (s.id, {"input": s.input, "reference": s.reference, "fields": dict(s.fields)}) for s in design.dataset.samples
     ]
     keep = design.spec.store.content == "full"
-    RunBook(database).open(info, design.dataset.hash, samples if keep else [])
+    with database.transaction():
+        earlier = book.of_identity(design.identity)
+        if earlier and not fresh:
+            return earlier[-1]
+        info = RunInfo(
+            id=_free_id(f"{design.spec.experiment}-{design.identity[:6]}", {run.id for run in book.all()}),
+            experiment=design.spec.experiment,
+            identity=design.identity,
+            started_at=clock.now().isoformat(),
+            status="running",
+            reason="",
+            lock={**design.lock, "estimate": estimate.body()},
+        )
+        book.open(info, design.dataset.hash, samples if keep else [])
     return info
+
+
+def _free_id(base: str, taken: set[str]) -> str:
+    return next(name for name in (base, *(f"{base}-{k}" for k in range(2, len(taken) + 3))) if name not in taken)
 
 
 @contextmanager
@@ -184,6 +199,8 @@ async def _go_on(
 ) -> Outcome:
     book, ledger = RunBook(database), SqlLedger(database, info.id)
     trackers = make_trackers(design.spec.track, design.root)
+    for tracker in trackers:
+        tracker.prepare()
     ledger.set_limits({run_scope(info.id): None if design.spec.budget is None else design.spec.budget.usd})
     assumed = ledger.book_orphans()
     book.reopen(info.id)
@@ -206,7 +223,6 @@ async def _go_on(
         on_progress(progress)
         ending = await drive(design.planner, engine.execute, 2 * design.spec.concurrency, on_trial)
     finally:
-        await engine.aclose()
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
     results = Results.load(database, info.id)
     for tracker in trackers:

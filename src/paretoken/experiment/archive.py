@@ -93,7 +93,10 @@ def export_run(reference: str, path: Path) -> int:
         Number of rows.
     """
     frame = open_run(reference).frame()
-    frame.to_parquet(path, index=False)
+    try:
+        frame.to_parquet(path, index=False)
+    except OSError as error:
+        raise SpecError(f"cannot be written: {error}.", file=path) from error
     return len(frame)
 
 

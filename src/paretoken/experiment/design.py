@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
@@ -107,6 +108,10 @@ class Design:
 
     def _messages(self, prompt: str, sample: Sample) -> tuple[Message, ...]:
         return self.prompts[prompt].render(self.dataset.template_values(sample))
+
+    async def aclose(self) -> None:
+        """Give back every provider."""
+        await asyncio.gather(*(model.provider.aclose() for model in self.models.values()))
 
     @cached_property
     def lock(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paretoken.core.registry import registered
 from paretoken.models.openai import PRESETS
-from paretoken.models.weights import WEIGHTS, cached_weights
+from paretoken.models.weights import BUNDLES, cached_weights
 from paretoken.records import database_path, project_root
 
 PACKAGES = ("xllamacpp", "bert-score", "torch", "mlflow", "genai-prices", "litellm", "psycopg", "redis", "ray")
@@ -20,7 +20,7 @@ def examine() -> list[dict[str, str]]:
     rows += [
         {"what": f"weights {name}", "state": str(cached_weights(name) or "fetched at first use")} for name in WEIGHTS
     ]
-    keys = sorted({preset.api_key_env for preset in PRESETS.values() if preset.api_key_env})
+    keys = sorted({preset.key_env for preset in PRESETS.values() if preset.key_env})
     rows += [{"what": f"key {name}", "state": "set" if os.environ.get(name) else "not set"} for name in keys]
     file = database_path(project_root(Path()))
     rows.append({"what": "records", "state": str(file) if file.is_file() else f"{file} (made by the first run)"})

@@ -155,10 +155,6 @@ class Engine:
         sample = self._design.samples[record.sample]
         return ScoreItem(response.text, sample.input, sample.reference, {**sample.fields, **response.fields})
 
-    async def aclose(self) -> None:
-        """Give back every provider."""
-        await asyncio.gather(*(model.provider.aclose() for model in self._design.models.values()))
-
 
 def run_scope(run: str) -> str:
     """The budget scope of one run."""

@@ -9,7 +9,7 @@ from paretoken.analysis.front import Objectives
 from paretoken.analysis.summary import COLUMNS, LATENCY_QUANTILES
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
-from paretoken.core.registry import load, suggest
+from paretoken.core.registry import load, registered, suggest
 from paretoken.core.trials import Variant, label_variants
 from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.design import Design, ModelDesign
@@ -54,6 +54,9 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None) -> Design
     for prompt in prompts.values():
         prompt.check(dataset.template_variables)
     choices = parse_choices(spec.space, source)
+    for name in spec.track:
+        if name not in (known := registered("paretoken.trackers")):
+            raise source.error(f"unknown tracker {name!r}.", "track", name, fix=suggest(name, known))
     scorers = _scorers(spec, dataset, source)
     models = _models(entries, folder, source, clock)
     variants = enumerate_variants(list(prompts), list(models), choices)
@@ -177,7 +180,7 @@ def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
     keywords: dict[str, Any] = dict(rest)
     factory = load("paretoken.scorers", name)
     accepted = inspect.signature(factory).parameters
-    if isinstance(argument, dict) and set(argument) <= set(accepted):
+    if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
         argument, keywords = None, {**argument, **keywords}
     if "language" in accepted and language is not None:
         keywords = {"language": language, **keywords}

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from paretoken.core.errors import SpecError
 
@@ -41,7 +42,15 @@ class Source:
             raise SpecError("the spec does not exist.", fix="`paretoken init` writes one to start from.", file=path)
         self.path = path
         try:
-            self._tree = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError("this is not UTF-8 text.", file=path,
+                            line=error.object[: error.start].count(b"\n") + 1) from error  # fmt: skip
+        try:
+            self._tree = YAML(typ="rt", pure=True).load(text)
+        except ReaderError as error:
+            raise SpecError(f"not valid YAML: {error.reason}.", file=path,
+                            line=text[: error.position].count("\n") + 1) from error  # fmt: skip
         except DuplicateKeyError as error:
             raise SpecError(error.problem.splitlines()[0] + ".", file=path, line=_line(error)) from error
         except MarkedYAMLError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant
+from paretoken.experiment.design import REQUEST_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +38,15 @@ def parse_choices(space: Mapping[str, Any], source: Source) -> dict[str, list[Sc
 
 
 def _check(choices: Mapping[str, Sequence[Scalar]], source: Source) -> None:
+    for name, values in choices.items():
+        if name not in REQUEST_FIELDS and get_close_matches(name, REQUEST_FIELDS, cutoff=0.85):
+            raise source.error(f"unknown parameter {name!r}.", "space", name, fix=suggest(name, REQUEST_FIELDS))
+        for i, value in enumerate(values):
+            if any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values[:i]):
+                raise source.error(f"the choice {value!r} stands twice.", "space", name)
+    for value in choices.get("seed", ()):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise source.error(f"seed must be a whole number, not {value!r}.", "space", "seed")
     for value in choices.get("max_tokens", ()):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise source.error(f"max_tokens must be a whole number above 0, not {value!r}.", "space", "max_tokens")

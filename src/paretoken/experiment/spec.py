@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_TOKENS = 256
 """Length limit of an answer where the spec names none: without one a call has no upper bound of cost."""
 
+MAX_USD = 9_000_000
+"""Largest amount whose pico-dollars fit a 64-bit integer of the ledger, rounded down."""
+
 _MESSAGES = {
     "missing": "this key is missing.",
     "string_type": "this must be text; put it in quotes.",
@@ -56,8 +59,9 @@ def _decimal(value: Any) -> Decimal:
         amount = Decimal(value)
     except InvalidOperation:
         raise PydanticCustomError("money", "{value!r} is not an amount.", {"value": value}) from None
-    if not amount.is_finite() or amount < 0:
-        raise PydanticCustomError("money", "{value!r} is not an amount: it must be 0 or more.", {"value": value})
+    if not amount.is_finite() or not 0 <= amount <= MAX_USD:
+        raise PydanticCustomError("money", "{value!r} is not an amount: it must be 0 or more, at most {most}.",
+                                  {"value": value, "most": f"{MAX_USD:,}"})  # fmt: skip
     return amount
 
 
@@ -81,7 +85,14 @@ class LimitsSpec(_Strict):
     concurrency: int | None = Field(None, ge=1)
 
 
-PriceSpec = Literal["free"] | dict[str, Any]
+def _price(value: Any) -> Any:
+    if value != "free" and not isinstance(value, dict):
+        example = '{input_per_mtok: "0.15", output_per_mtok: "0.60"}'
+        raise PydanticCustomError("price", "this is no price: write {example}, or free.", {"example": example})
+    return value
+
+
+PriceSpec = Annotated[Literal["free"] | dict[str, Any], BeforeValidator(_price)]
 
 
 class ModelSpec(_Strict):
@@ -232,6 +243,6 @@ def _complaint(source: Source, error: ValidationError, *prefix: str | int) -> Sp
     location = (*prefix, *first["loc"])
     if first["type"] == "unknown_key":
         return source.error(first["msg"], *location, str(first["ctx"]["key"]))
-    known = tuple(part for part in location if part not in ("str", "dict[str,any]", "literal['free']"))
+    known = tuple(part for part in location if part not in ("str", "dict[str,any]"))
     message = _MESSAGES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}.".replace("..", "."))
     return source.error(message, *known)

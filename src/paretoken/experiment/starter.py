@@ -20,8 +20,10 @@ def write_starter(folder: Path) -> list[Path]:
     Raises:
         SpecError: The folder is not empty; nothing was written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise SpecError("the folder is not empty.", fix="Name a new one: `paretoken init my-experiment`.", file=folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(
+            "this is not an empty folder.", fix="Name a new one: `paretoken init my-experiment`.", file=folder
+        )
     written = []
     with as_file(files("paretoken.experiment") / "starter") as source:
         for file in sorted(path for path in source.rglob("*") if path.suffix in (".yaml", ".md", ".jsonl")):

@@ -39,7 +39,7 @@ def bound_usd(request: Request, price: Price, timeout_s: float) -> Decimal:
     texts += [text for text in (request.tools, request.response_format) if text]
     tokens = TEMPLATE_TOKENS + sum(len(text.encode()) + TEMPLATE_TOKENS_PER_MESSAGE for text in texts)
     bound = price.bound(input_tokens=tokens, output_tokens=request.max_tokens, compute_s=Decimal(str(timeout_s)))
-    return from_pico(to_pico(bound) + 1)
+    return from_pico(to_pico(bound))
 
 
 class HoldGate:
@@ -84,8 +84,11 @@ class HoldGate:
         await self._settled.wait()
 
     def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
-        """Book an attempt and wake whoever waits."""
+        """Book an attempt."""
         self._ledger.settle(hold, billed_usd, assumed_usd)
+
+    def leave(self) -> None:
+        """An attempt is over, booked or not: wake whoever waits."""
         self._in_flight -= 1
         self._settled.set()
 
@@ -146,14 +149,6 @@ class Budget:
         )  # fmt: skip
         priced = replace(response, list_usd=list_usd, billed_usd=billed, price_row=price.row, attempts=(attempt,))
         self._book(request, hold, attempt, priced)
-        if billed > hold.bound_usd:
-            broken = BrokenBound(
-                f"{request.model} billed ${billed:f} for a call bounded at ${hold.bound_usd:f}: the run stops. "
-                "The provider counts more tokens than the request has bytes, or ignores max_tokens.",
-                usage=response.usage,
-            )
-            broken.attempts = (attempt,)
-            raise broken
         return priced
 
     def _book_failure(self, request: Request, hold: Hold, error: ProviderError, price: Price) -> Attempt:
@@ -171,11 +166,22 @@ class Budget:
         return attempt
 
     def _book(self, request: Request, hold: Hold, attempt: Attempt, answer: Response | None = None) -> None:
-        with self._journal.transaction():
-            self._gate.settle(hold, attempt.billed_usd, attempt.assumed_usd)
-            self._journal.append([attempt])
-            if answer is not None and self._cache is not None:
-                self._cache.put(request.key, answer)
+        try:
+            with self._journal.transaction():
+                self._gate.settle(hold, attempt.billed_usd, attempt.assumed_usd)
+                self._journal.append([attempt])
+                if answer is not None and self._cache is not None:
+                    self._cache.put(request.key, answer)
+        finally:
+            self._gate.leave()
+        if attempt.billed_usd > hold.bound_usd:
+            broken = BrokenBound(
+                f"{request.model} billed ${attempt.billed_usd:f} for a call bounded at ${hold.bound_usd:f}: the run "
+                "stops. The provider counts more tokens than the request has bytes, or ignores max_tokens.",
+                usage=attempt.usage,
+            )
+            broken.attempts = (attempt,)
+            raise broken
 
 
 def _cost(usage: Usage, price: Price) -> Decimal:

@@ -31,7 +31,7 @@ class Cache:
 
     def __init__(self, inner: ChatModel, *, store: ResponseCache, mode: CacheMode = "read_write") -> None:
         self._inner, self._store, self._mode = inner, store, mode
-        self._flights: dict[str, asyncio.Future[Response]] = {}
+        self._flights: dict[str, asyncio.Future[Response | None]] = {}
 
     async def generate(self, request: Request) -> Response:
         """A stored answer, the answer of an equal request in flight, or the inner layer's."""
@@ -39,24 +39,23 @@ class Cache:
             return await self._inner.generate(request)
         while (flight := self._flights.get(request.key)) is not None:
             try:
-                return _hit(await asyncio.shield(flight))
+                answer = await asyncio.shield(flight)
             except ProviderError as error:
                 shared = copy(error)
                 shared.attempts = ()  # they are the leader's: booked once
                 raise shared from error
-            except asyncio.CancelledError:
-                if not flight.cancelled():
-                    raise  # it is this caller that was cancelled; otherwise the leader was, and this one takes over
+            if answer is not None:
+                return _hit(answer)
         stored = self._store.get(request.key)
         return await self._lead(request) if stored is None else _hit(stored)
 
     async def _lead(self, request: Request) -> Response:
-        flight: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        flight: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
         self._flights[request.key] = flight
         try:
             response = await self._inner.generate(request)
         except asyncio.CancelledError:
-            flight.cancel()
+            flight.set_result(None)  # whoever waits takes over
             raise
         except Exception as error:
             flight.set_exception(error)

@@ -29,8 +29,16 @@ class Limits:
     concurrency: int | None = None
 
 
+POLL_S = 0.1
+"""How often a wait is looked at again: answers shorter than expected give tokens back [s]."""
+TICK_S = 1e-6
+"""Waits shorter than this are over: sums of floats need not meet exactly [s]."""
+
+
 class TokenBucket:
-    """A rate that may be saved up for one second. Waiting is first come, first served.
+    """A rate that may be saved up for one second. Within any T seconds no more than `rate * T + capacity` is taken.
+
+    A larger amount is taken from a full bucket and paid back before the next.
 
     Args:
         dimension: What is counted, for errors.
@@ -45,25 +53,22 @@ class TokenBucket:
         self._level = self._capacity
         self._updated = clock.monotonic()
 
-    def reserve(self, amount: float) -> float:
-        """Take an amount, now or on credit.
-
-        Returns:
-            Seconds to wait until the credit is paid back [s].
+    def wait_s(self, amount: float) -> float:
+        """Time until an amount may be taken, if nobody takes or gives back in between [s].
 
         Raises:
             QuotaExceeded: More than a whole minute's worth.
         """
-        if amount > self._per_minute:
+        if amount > max(self._per_minute, self._capacity):
             raise QuotaExceeded(dimension=self._dimension, limit=self._per_minute, needed=amount)
         self._refill()
-        self._level -= amount
-        return max(0.0, -self._level / self._rate)
+        wait_s = (min(amount, self._capacity) - self._level) / self._rate
+        return wait_s if wait_s > TICK_S else 0.0
 
-    def give_back(self, amount: float) -> None:
-        """Return what was reserved and not used; a negative amount takes more."""
+    def take(self, amount: float) -> None:
+        """Take an amount; a negative one gives back."""
         self._refill()
-        self._level = min(self._capacity, self._level + amount)
+        self._level = min(self._capacity, self._level - amount)
 
     def _refill(self) -> None:
         now = self._clock.monotonic()
@@ -72,28 +77,34 @@ class TokenBucket:
 
 
 class Quota:
-    """Keeps one model's calls within its limits by waiting; a waiting call holds no money."""
+    """Keeps one model's calls within its limits by waiting, first come, first served; a waiting call holds no money."""
 
     def __init__(self, inner: ChatModel, *, limits: Limits, clock: Clock) -> None:
         self._inner, self._clock = inner, clock
         self._requests = None if limits.rpm is None else TokenBucket("requests per minute", limits.rpm, clock)
         self._tokens = None if limits.tpm is None else TokenBucket("tokens per minute", limits.tpm, clock)
         self._places = None if limits.concurrency is None else asyncio.Semaphore(limits.concurrency)
+        self._turn = asyncio.Lock()
 
     async def generate(self, request: Request) -> Response:
         """Answer through the inner layer, once the limits allow."""
         async with self._places or nullcontext():
-            expected = _expected_tokens(request) if self._tokens else 0
-            wait_s = max(
-                self._requests.reserve(1) if self._requests else 0.0,
-                self._tokens.reserve(expected) if self._tokens else 0.0,
-            )
-            if wait_s > 0:
-                await self._clock.sleep(wait_s)
+            expected = _expected_tokens(request)
+            await self._wait(expected)
             response = await self._inner.generate(request)
             if self._tokens:
-                self._tokens.give_back(expected - response.usage.input_tokens - response.usage.output_tokens)
+                self._tokens.take(response.usage.input_tokens + response.usage.output_tokens - expected)
             return response
+
+    async def _wait(self, expected_tokens: int) -> None:
+        wanted = [(bucket, n) for bucket, n in ((self._requests, 1), (self._tokens, expected_tokens)) if bucket]
+        if not wanted:
+            return
+        async with self._turn:
+            while (wait_s := max(bucket.wait_s(n) for bucket, n in wanted)) > 0:
+                await self._clock.sleep(min(wait_s, POLL_S))
+            for bucket, n in wanted:
+                bucket.take(n)
 
 
 def _expected_tokens(request: Request) -> int:

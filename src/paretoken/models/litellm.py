@@ -37,10 +37,12 @@ class LitellmChat:
         Raises:
             ProviderError: No usable answer.
         """
-        config, body = self._config, write_body(request)
+        config, body, litellm = self._config, write_body(request), _litellm()
+        if "seed" in body and "seed" not in (litellm.get_supported_openai_params(model=config.name) or ()):
+            del body["seed"]  # litellm would refuse the request
         started_s = self._clock.monotonic()
         try:
-            reply = await _litellm().acompletion(
+            reply = await litellm.acompletion(
                 **body,
                 model=config.name,
                 api_key=self._key,

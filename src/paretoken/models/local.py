@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paretoken.core.calls import Request, Response
+    from paretoken.core.errors import Billing
     from paretoken.core.protocols import Clock, Provider, ProviderConfig
 
 
@@ -70,7 +71,7 @@ class LocalChat:
         self._closing = Event()
         self._loading = Lock()
         self._engine: Any = None
-        self._file = Path()
+        self._served = ""
         self._secret = secrets.token_hex(16)
 
     async def generate(self, request: Request) -> Response:
@@ -80,7 +81,7 @@ class LocalChat:
             Refused: The request does not fit the context or is not one for this model.
         """
         body = self._body(request)
-        if self._engine is None:
+        if self._engine is None or self._closing.is_set():
             await asyncio.to_thread(self._load)
         stop = Event()
         try:
@@ -97,7 +98,7 @@ class LocalChat:
     async def aclose(self) -> None:
         """Stop what is running and free the model's memory."""
         self._closing.set()
-        await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._workers.shutdown)
         with self._loading:
             self._engine = None
 
@@ -111,16 +112,16 @@ class LocalChat:
             if self._closing.is_set():
                 raise Unavailable(f"{self._id} was closed", billing="none")
             if self._engine is None:
-                self._file = self._find()
-                self._engine = self._start()
+                self._engine = self._start(self._find())
             return self._engine
 
-    def _start(self) -> Any:
+    def _start(self, file: Path) -> Any:
         import xllamacpp
 
+        self._served = f"{file.name} xllamacpp {version('xllamacpp')}"
         params = xllamacpp.CommonParams()
         params.verbosity = -1
-        params.model.path = str(self._file)
+        params.model.path = str(file)
         params.n_parallel = self.slots
         params.n_ctx = self.slots * self._options.context_tokens
         threads = self._options.threads or _idle_cores()
@@ -133,7 +134,7 @@ class LocalChat:
             return xllamacpp.Server(params)
         except RuntimeError as error:
             raise SpecError(
-                f"llama.cpp cannot load {self._file}.",
+                f"llama.cpp cannot load {file}.",
                 fix="Check that it is a whole GGUF file of a kind this version knows, and that memory suffices.",
                 field="id",
             ) from error
@@ -142,6 +143,7 @@ class LocalChat:
         """Runs in a slot's thread, which it holds until the engine has let go of the request."""
         chunks: list[Any] = []
         ttft_s: float | None = None
+        self._refuse_stopped(stop, "none")
         started_s = self._clock.monotonic()
 
         def take(chunk: Any) -> bool:
@@ -154,8 +156,6 @@ class LocalChat:
         whole: Any = None
         ticket = self._busy.enter()
         try:
-            if stop.is_set() or self._closing.is_set():
-                raise Unavailable(f"{self._id}: cancelled", billing="none")
             if request.tools is None:
                 self._engine.handle_chat_completions(
                     {**body, "stream": True, "stream_options": {"include_usage": True}}, take
@@ -167,7 +167,13 @@ class LocalChat:
         finally:
             share_s = self._busy.leave(ticket)
         latency_s = self._clock.monotonic() - started_s
+        if whole is None:
+            self._refuse_stopped(stop, "unknown")
         return self._read(request, join_chunks(chunks) if whole is None else whole, latency_s, ttft_s, share_s)
+
+    def _refuse_stopped(self, stop: Event, billing: Billing) -> None:
+        if stop.is_set() or self._closing.is_set():
+            raise Unavailable(f"{self._id} was stopped", billing=billing)
 
     def _read(self, request: Request, whole: Any, latency_s: float, ttft_s: float | None, share_s: float) -> Response:
         if "error" in whole:
@@ -184,7 +190,7 @@ class LocalChat:
                 billing="known",
                 usage=usage,
             )
-        return replace(answer, usage=usage, model_version=f"{self._file.name} xllamacpp {version('xllamacpp')}")
+        return replace(answer, usage=usage, model_version=self._served)
 
     def _count(self, body: dict[str, Any]) -> int:
         engine = self._load()

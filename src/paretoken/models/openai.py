@@ -60,6 +60,7 @@ _CONNECTIONS = 512
 _CONNECT_S = 15.0
 _LARGE_BODY = 2**20
 _SHOWN_CHARACTERS = 400
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class HttpChat:
                 del body["temperature"]  # these models refuse 0 and have no greedy mode
         if streaming:
             body["stream"], body["stream_options"] = True, {"include_usage": True}
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return _to_json(body).encode()
 
     def _connect(self) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json", "User-Agent": "paretoken"}

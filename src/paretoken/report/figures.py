@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from matplotlib.transforms import Bbox
 
 from paretoken.report.fonts import can_draw, drawable, families_for, strong_weight
+from paretoken.report.tables import question_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +72,7 @@ def draw_front(results: Results) -> Figure:
         A figure of 8 x 5 inches; say `figure.savefig(path)`, or show it in a notebook.
     """
     name, larger_is_better = _height(results)
-    question = str(results.run.lock["question"])
-    families = families_for([question, results.run.id, *results.labels.values()])
+    families = families_for([question_of(results), results.run.id, *results.labels.values()])
     points = [point for s in results.standings if (point := _point(s, name, families)) is not None]
 
     figure = Figure(figsize=(8, 5), dpi=150, facecolor="white")
@@ -216,7 +216,7 @@ def _note(results: Results, points: Sequence[_Point], steps: Sequence[_Point], f
 
 
 def _title(results: Results, families: Sequence[str]) -> list[str]:
-    question = str(results.run.lock["question"])
+    question = question_of(results)
     text = question if can_draw(question, families) else drawable(results.run.id, families)
     wide = sum(east_asian_width(c) in "WF" for c in text) > len(text) / 3
     return wrap(text, 34 if wide else 62, max_lines=2, placeholder=" …")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.usage import ZERO
 from paretoken.report.figures import save_front
-from paretoken.report.tables import findings, front_rows, standing_words
+from paretoken.report.tables import findings, front_rows, question_of, standing_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,9 +50,7 @@ class Projection:
         self._delete()
         started = _milliseconds(datetime.fromisoformat(self._run.started_at))
         parent = self._create(self._run.id, started, {"verdict": self._verdict()})
-        ended = (
-            started if self._run.finished_at is None else _milliseconds(datetime.fromisoformat(self._run.finished_at))
-        )
+        ended = _milliseconds(datetime.fromisoformat(self._run.finished_at or self._run.started_at))
         by_variant: dict[str, list[Record]] = {}
         for record in self._results.records:
             by_variant.setdefault(record.variant, []).append(record)
@@ -70,10 +68,10 @@ class Projection:
             for run in known:
                 self._client.delete_run(run.info.run_id)
 
-    def _create(self, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
+    def _create(self, name: str, start_ms: int, tags: dict[str, str]) -> str:
         common = {str(key): str(value) for key, value in self._lock.get("tags", {}).items()} | {
             RUN_TAG: self._run.id,
-            "question": str(self._lock["question"]),
+            "question": question_of(self._results),
             "status": self._run.status,
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": "paretoken",
@@ -86,6 +84,8 @@ class Projection:
             self._client.set_terminated(run_id, status, end_ms)
 
     def _write_parent(self, run_id: str, end_ms: int) -> None:
+        import pandas as pd
+
         summaries = self._results.summaries
         metrics = {
             "n": float(sum(s.n for s in summaries)),
@@ -99,7 +99,7 @@ class Projection:
             self._write_files(Path(name))
             self._client.log_artifacts(run_id, name)
         if rows := front_rows(self._results):
-            self._client.log_table(run_id, {key: [row[key] for row in rows] for key in rows[0]}, "variants.json")
+            self._client.log_table(run_id, pd.DataFrame(rows).convert_dtypes(), "variants.json")
 
     def _write_files(self, folder: Path) -> None:
         (folder / "verdict.txt").write_text(self._verdict() + "\n", encoding="utf-8")

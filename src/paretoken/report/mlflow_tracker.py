@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from paretoken.analysis.results import Results
 from paretoken.core.errors import StoreError
 from paretoken.records import Database
-from paretoken.report.mlflow_projection import Projection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,6 +71,8 @@ class MlflowTracker:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        from paretoken.report.mlflow_projection import Projection
+
         try:
             with _quiet():
                 client = opened.result()
@@ -94,6 +95,8 @@ class MlflowTracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # both are read when MLflow is imported
         os.environ.setdefault("DO_NOT_TRACK", "true")
         from mlflow import MlflowClient
+
+        import paretoken.report.mlflow_projection  # noqa: F401  (matplotlib loads here, too, and not when the run ends)
 
         uri = self._argument
         if uri.startswith(_SQLITE):

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.usage import ZERO
+from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
     from paretoken.analysis.results import Results
+
+
+def closing_rows(results: Results) -> list[dict[str, Any]]:
+    """The Pareto table as a terminal shows it: what decides, in as few columns as will do."""
+    wanted = [name for name in results.objectives.maximize if name in results.metrics]
+    others = [name for name in results.metrics if name not in wanted and not name.startswith("bertscore_")]
+    return [
+        {
+            "variant": row["variant"],
+            **{name: _with_half(row[name], row[f"{name}_plus_minus"]) for name in wanted},
+            **{name: row[name] for name in others},
+            "$ / 1k calls": row["list_usd_per_1k_calls"],
+            "saving": "-" if row["saving_percent"] is None else f"{row['saving_percent']} %",
+            "p95 s": row["latency_s_p95"],
+            "tokens in": row["input_tokens"],
+            "out": row["output_tokens"],
+            "errors": f"{100 * (row['error_rate'] or 0):.3g} %",
+            "n": row["n"],
+            "standing": row["standing"],
+        }
+        for row in cast("list[dict[str, Any]]", front_rows(results))
+    ]
+
+
+def _with_half(value: float | None, half: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if half is None else f"{value:.4g} ± {half:.2g}"
 
 
 def describe_run(results: Results) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.usage import ZERO
+from paretoken.records import project_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from paretoken.analysis.results import Results
 
 Cell = str | float | None
+
+
+def question_of(results: Results) -> str:
+    """What the run was to find out; the experiment's name where no question was asked."""
+    return str(results.run.lock["question"] or results.run.experiment)
 
 
 def front_rows(results: Results) -> list[dict[str, Cell]]:
@@ -73,13 +80,13 @@ def findings(results: Results) -> str:
         Markdown; the same text for the same records.
     """
     run, lock = results.run, cast("Mapping[str, Any]", results.run.lock)
-    reason = f", {run.reason}" if run.reason else ""
+    reason = f", {run.reason}" if run.reason and run.status != "finished" else ""
     dataset = lock["dataset"]
     parts = [
         f"# {run.experiment}",
-        f"**{lock['question']}**",
+        f"**{question_of(results)}**",
         f"Run `{run.id}` ({run.status}{reason}), started {run.started_at}, seed {lock['seed']}, "
-        f"{dataset['n']} samples of `{dataset['path']}` (`{str(dataset['hash'])[:12]}`).",
+        f"{dataset['n']} samples of `{_near(dataset['path'])}` (`{str(dataset['hash'])[:12]}`).",
         "## Verdict",
         _bullets(c.sentence for c in results.comparisons) or "Nothing to compare yet.",
         "## Variants",
@@ -90,7 +97,7 @@ def findings(results: Results) -> str:
         "## How far to trust it",
         _bullets((*_provenance(lock), *_missing(results), *_dropped(lock))),
         "## Reproduce",
-        f"```\nparetoken run {lock.get('spec_path') or 'spec.yaml'}\n```",
+        f"```\nparetoken run {_near(lock['spec']['path'])}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -148,12 +155,23 @@ def _cost(results: Results) -> str:
 
 def _price(model: str, facts: Mapping[str, Any]) -> str:
     price = facts["price"]
-    said = {"row", "source", "checked"}
-    rates = [f"{name} {value}" for name, value in price.items() if name not in said and value not in (None, "", [], {})]
+    meters = dict(price.get("rates", {})) | {name: value for name, value in price.items() if name.startswith("per_")}
+    rates = [_rates(meters)] + [f"above {start} input tokens {_rates(tier)}" for start, tier in price.get("tiers", [])]
     source = f", {price['source']}" if price.get("source") else ""
     checked = f", checked {price['checked']}" if price.get("checked") else ""
     recorded = "; answers are recorded, not generated" if facts.get("recorded") else ""
-    return f"`{model}`: {', '.join(rates) or 'free'} (row `{price['row']}`{source}{checked}){recorded}"
+    return f"`{model}`: {'; '.join(rates)} (row `{price['row']}`{source}{checked}){recorded}"
+
+
+def _rates(meters: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in meters.items() if float(value)) or "free"
+
+
+def _near(text: str) -> str:
+    """A path as seen from its project's root."""
+    path = Path(text)
+    root = project_root(path.parent)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else text
 
 
 def _provenance(lock: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from paretoken.analysis.results import Results
+from paretoken.core.errors import StoreError
+from paretoken.core.registry import load
+from paretoken.records import Database
+from paretoken.report.mlflow_tracker import MlflowTracker, open_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+URI = "sqlite:///mlruns/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated tracking store, made once: making one takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    MlflowTracker(URI, root, root / "none.db")._opened().result()
+    return root / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_store: Path) -> Path:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def projected(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, write: Callable[..., None]
+) -> tuple[MlflowClient, Results]:
+    root = tmp_path_factory.mktemp("projected")
+    (root / "mlruns").mkdir()
+    shutil.copy(empty_store, root / "mlruns" / "mlflow.db")
+    return project(root, write)
+
+
+def project(root: Path, write: Callable[..., None] | None = None, **facts: Any) -> tuple[MlflowClient, Results]:
+    path = root / ".paretoken" / "paretoken.db"
+    if write is not None:
+        write(path, **facts)
+    with Database(path) as database:
+        results = Results.load(database, "last")
+    tracker = MlflowTracker(URI, root, path)
+    tracker.prepare()
+    tracker.on_run(results.run)
+    return tracker._opened().result(), results
+
+
+def runs_of(client: MlflowClient, name: str = "product-copy") -> tuple[Run, dict[str, Run]]:
+    experiment = client.get_experiment_by_name(name)
+    found = client.search_runs([experiment.experiment_id])
+    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    assert len(children) == len(found) - 1
+    return parents[0], {run.info.run_name: run for run in children}
+
+
+def artifacts(client: MlflowClient, run: Run, path: str = "") -> set[str]:
+    listed = client.list_artifacts(run.info.run_id, path)
+    return {item.path for item in listed if not item.is_dir}.union(
+        *(artifacts(client, run, item.path) for item in listed if item.is_dir)
+    )
+
+
+def read(client: MlflowClient, run: Run, path: str) -> str:
+    return Path(client.download_artifacts(run.info.run_id, path)).read_text(encoding="utf-8")
+
+
+def snapshot(client: MlflowClient) -> dict[str, Any]:
+    parent, children = runs_of(client)
+    return {
+        run.info.run_name: (
+            run.data.metrics,
+            run.data.params,
+            {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId",)},
+            (run.info.status, run.info.start_time, run.info.end_time),
+            artifacts(client, run),
+        )
+        for run in (parent, *children.values())
+    }
+
+
+def test_registered_by_name() -> None:
+    assert load("paretoken.trackers", "mlflow") is MlflowTracker
+
+
+def test_one_nested_run_per_variant_with_the_numbers_of_the_records(projected: tuple[MlflowClient, Results]) -> None:
+    client, results = projected
+    parent, children = runs_of(client)
+    assert parent.info.run_name == results.run.id
+    assert set(children) == set(results.labels.values())
+    for standing in results.standings:
+        summary, metrics = standing.summary, children[standing.summary.label].data.metrics
+        for name in ("bertscore_f1", "list_usd", "output_tokens"):
+            estimate = summary.estimates[name]
+            assert (metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]) == pytest.approx(
+                (estimate.mean, estimate.low, estimate.high)
+            )
+        for q in ("p50", "p95", "p99"):
+            assert metrics[f"latency_s_{q}"] == pytest.approx(summary.latency_s[q])
+        assert metrics["n"] == 24
+        assert metrics["on_front"] == standing.on_front
+        assert metrics["error_rate"] == pytest.approx(summary.error_rate)
+        assert metrics["list_usd_total"] == pytest.approx(float(summary.list_usd_total))
+        assert metrics["billed_usd_total"] == pytest.approx(float(summary.billed_usd_total))
+        assert metrics["usd_per_1k_tokens"] == pytest.approx(summary.list_usd_per_1k_tokens)
+    total = sum(float(s.billed_usd_total) for s in results.summaries)
+    assert parent.data.metrics["billed_usd_total"] == pytest.approx(total)
+
+
+def test_params_tags_and_times_come_from_the_records(projected: tuple[MlflowClient, Results]) -> None:
+    client, results = projected
+    parent, children = runs_of(client)
+    terse = children["terse"]
+    assert terse.data.params == {
+        "prompt": "terse", "prompt_version": "3f9a1c", "model": "local/smollm2-135m", "max_tokens": "96",
+        "temperature": "0.0", "n_samples": "24", "seed": "7", "scorers": "bertscore",
+    }  # fmt: skip
+    expected = {"department": "content", "project": "spring", "api": "text", "paretoken.run": results.run.id,
+                "question": results.run.lock["question"], "status": "finished"}  # fmt: skip
+    assert expected.items() <= parent.data.tags.items()
+    assert expected.items() <= terse.data.tags.items()
+    assert terse.data.tags["prompt"] == "terse@3f9a1c"
+    assert terse.data.tags["model"] == "local/smollm2-135m"
+    sentence = next(c.sentence for c in results.comparisons if c.treatment == "terse")
+    assert terse.data.tags["verdict"] == sentence
+    calls = [r.call.at.timestamp() for r in results.records if results.labels[r.variant] == "terse"]
+    assert terse.info.start_time == int(min(calls) * 1000)
+    assert max(calls) * 1000 <= terse.info.end_time <= max(calls) * 1000 + 2000
+    assert parent.info.status == "FINISHED"
+    (dataset,) = terse.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("products.jsonl", "d" * 12)
+
+
+def test_tables_texts_and_figure(projected: tuple[MlflowClient, Results]) -> None:
+    client, results = projected
+    parent, children = runs_of(client)
+    assert artifacts(client, parent) == {
+        "verdict.txt", "FINDINGS.md", "lock.json", "spec.json", "front.png", "variants.json",
+        *(f"prompts/{name}@3f9a1c.md" for name in results.labels.values()),
+    }  # fmt: skip
+    assert json.loads(read(client, parent, "lock.json")) == results.run.lock
+    assert read(client, parent, "verdict.txt").splitlines() == [c.sentence for c in results.comparisons]
+    assert read(client, children["terse"], "terse@3f9a1c.md") == "# user\nBe terse."
+    table = json.loads(read(client, children["bullets"], "records.json"))
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert len(rows) == 24
+    assert {row["label"] for row in rows} == {"bullets"}
+    assert [row["error"] for row in rows if row["answer"] is None] == ["Timeout: no answer"]
+    assert {"secret input 5", "secret answer 5"} <= {text for row in rows for text in (row["input"], row["answer"])}
+    logged = json.loads(children["bullets"].data.tags["mlflow.loggedArtifacts"])
+    assert logged == [{"path": "records.json", "type": "table"}]
+
+
+def test_a_deleted_store_comes_back(root: Path, empty_store: Path, write: Callable[..., None]) -> None:
+    client, _ = project(root, write)
+    first = snapshot(client)
+    shutil.rmtree(root / "mlruns" / "artifacts")
+    moved = root / "again"
+    (moved / "mlruns").mkdir(parents=True)
+    shutil.copy(empty_store, moved / "mlruns" / "mlflow.db")
+    shutil.copytree(root / ".paretoken", moved / ".paretoken")
+    client, _ = project(moved)
+    assert snapshot(client) == first
+    assert (moved / "mlruns" / "artifacts").is_dir()
+
+
+def test_projecting_again_replaces_also_in_a_deleted_experiment(root: Path, write: Callable[..., None]) -> None:
+    client, _ = project(root, write)
+    first = snapshot(client)
+    client, _ = project(root)
+    assert snapshot(client) == first
+    client.delete_experiment(client.get_experiment_by_name("product-copy").experiment_id)
+    client, _ = project(root)
+    assert snapshot(client) == first
+
+
+@pytest.mark.parametrize("content", ["hash", "none"])
+def test_texts_that_are_not_kept_do_not_reach_mlflow(root: Path, write: Callable[..., None], content: str) -> None:
+    project(root, write, content=content)
+    texts = [b"secret input 5", b"secret answer 5", b"reference 5"]
+    files = [path for path in (root / "mlruns").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if any(text in path.read_bytes() for text in texts)]
+
+
+@pytest.mark.parametrize(("status", "shown"), [("stopped", "KILLED"), ("failed", "FAILED")])
+def test_a_run_that_did_not_finish_says_so(root: Path, write: Callable[..., None], status: str, shown: str) -> None:
+    client, _ = project(root, write, status=status)
+    parent, children = runs_of(client)
+    assert {run.info.status for run in (parent, *children.values())} == {shown}
+
+
+def test_a_run_without_records_is_a_parent_alone(root: Path, write: Callable[..., None]) -> None:
+    client, _ = project(root, write, n=0, status="stopped")
+    parent, children = runs_of(client)
+    assert not children
+    assert parent.data.metrics["n"] == 0
+
+
+def test_global_state_is_left_alone(root: Path, write: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> None:
+    import mlflow
+
+    before = (mlflow.get_tracking_uri(), logging.getLogger("mlflow").level, mlflow.active_run())
+    project(root, write)
+    assert (mlflow.get_tracking_uri(), logging.getLogger("mlflow").level, mlflow.active_run()) == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_store_that_cannot_be_opened_is_named_without_its_password(root: Path, write: Callable[..., None]) -> None:
+    path = root / ".paretoken" / "paretoken.db"
+    write(path)
+    with Database(path) as database:
+        run = Results.load(database, "last").run
+    with pytest.raises(
+        StoreError, match=r"The records are whole.*paretoken report product-copy-3f9a1c --mlflow"
+    ) as error:
+        MlflowTracker("nonsense://me:hunter2@host/db", root, path).on_run(run)
+    assert "hunter2" not in str(error.value)
+    assert "nonsense://me:***@host/db" in str(error.value)
+
+
+def test_passwords_are_hidden_in_what_is_shown_and_logged(tmp_path: Path) -> None:
+    uri = "postgresql://me:hunter2@host/db"
+    lock = json.dumps({"track": {"mlflow": uri}})
+    hidden = MlflowTracker(uri, tmp_path, tmp_path / "none.db")._hide(lock)
+    assert json.loads(hidden) == {"track": {"mlflow": "postgresql://me:***@host/db"}}
+    assert "hunter2" not in open_line(uri)
+
+
+def test_open_line() -> None:
+    assert open_line(URI) == "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
+    assert open_line("http://127.0.0.1:5000") == "python -m webbrowser http://127.0.0.1:5000"

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from paretoken.analysis.results import Results
+from paretoken.core.errors import SpecError
+from paretoken.records import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_an_ab_test_compares_each_treatment_with_the_control(results: Results) -> None:
+    assert [(c.control, c.treatment) for c in results.comparisons] == [
+        ("verbose", "terse"),
+        ("verbose", "bullets"),
+        ("verbose", "chatty"),
+    ]
+    assert all(c.quality[0].difference.level == pytest.approx(1 - 0.05 / 3) for c in results.comparisons)
+
+
+def test_a_grid_is_compared_with_its_dearest_variant(tmp_path: Path, write: Callable[..., None]) -> None:
+    write(tmp_path / "r.db", plan={"kind": "grid"})
+    with Database(tmp_path / "r.db") as database:
+        results = Results.load(database, "last")
+    assert {c.control for c in results.comparisons} == {"chatty"}
+    assert len(results.comparisons) == 3
+
+
+def test_variants_are_found_by_label_or_id(results: Results) -> None:
+    id_ = results.variant_id("terse")
+    assert results.variant_id(id_) == id_
+    with pytest.raises(SpecError, match="Did you mean 'terse'"):
+        results.variant_id("ters")
+
+
+def test_frames_have_a_row_per_record_and_per_variant(results: Results) -> None:
+    frame, summary = results.frame(), results.summary_frame()
+    assert len(frame) == len(results.records) == 96
+    failed = frame[frame["error"].notna()]
+    assert len(failed) == 1
+    assert failed["answer"].isna().all()
+    assert list(summary.index) == list(results.labels.values())
+    estimate = results.summaries[1].estimates["bertscore_f1"]
+    assert (summary.loc["terse", "bertscore_f1"], summary.loc["terse", "bertscore_f1_low"]) == (
+        estimate.mean,
+        estimate.low,
+    )
