@@ -117,14 +117,19 @@ class Results:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Every declared treatment against the control; for a grid, every variant against the dearest."""
+        """Every declared treatment against the control; for a grid, the rest of the front against its best variant.
+
+        The best variant is the one with the highest first maximised metric, or else the dearest. The front was chosen
+        by looking at the same numbers, so a grid's intervals are widened for all its variants, not only the front's.
+        """
         if self.plan["kind"] == "abtest":
-            control, treatments = self.plan["control"], self.plan["treatment"]
-        else:
-            cost = {s.variant: s.value("list_usd") for s in self.summaries}
-            ranked = sorted((id_ for id_, usd in cost.items() if usd is not None), key=lambda id_: -(cost[id_] or 0))
-            control, treatments = (ranked[0], ranked[1:]) if ranked else ("", [])
-        return [self.compare(control, treatment, comparisons=len(treatments)) for treatment in treatments]
+            treatments = self.plan["treatment"]
+            return [self.compare(self.plan["control"], t, comparisons=len(treatments)) for t in treatments]
+        ranked_by = (*self.objectives.maximize, "list_usd")[0]
+        front = [standing.summary for standing in self.standings if standing.on_front]
+        front.sort(key=lambda summary: summary.value(ranked_by) or 0.0, reverse=True)
+        others = max(len(self.summaries) - 1, 1)
+        return [self.compare(front[0].variant, s.variant, comparisons=others) for s in front[1:]]
 
     def frame(self) -> pd.DataFrame:
         """All records as a pandas frame, one row a record."""

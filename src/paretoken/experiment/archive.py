@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     from paretoken.core.protocols import Tracker
 
 
+def find_root(folder: Path) -> Path:
+    """The project around a folder, else the one around the working folder."""
+    root = project_root(folder)
+    is_project = (root / "pyproject.toml").is_file() or database_path(root).parent.is_dir()
+    return root if is_project else project_root(Path())
+
+
 @contextmanager
 def _records(start: Path) -> Iterator[Database]:
-    file = database_path(project_root(start))
+    file = database_path(find_root(start))
     if not file.is_file():
         raise SpecError("there is no run yet.", fix="Start one with `paretoken run SPEC`.", file=file)
     with Database(file) as database:
@@ -37,17 +44,24 @@ def open_run(reference: str | Path = "last", root: str | Path | None = None) -> 
     Raises:
         SpecError: No such run.
     """
+    with _records_of(reference, root) as (database, run):
+        return Results.load(database, run)
+
+
+@contextmanager
+def _records_of(reference: str | Path, root: str | Path | None = None) -> Iterator[tuple[Database, str]]:
+    """The database that holds a run, and the run's id, unique prefix or `last`."""
     path = Path(reference)
-    is_spec = (path / SPEC_NAME).is_file() or path.is_file()
-    with _records(Path(root) if root is not None else path.parent if is_spec else Path()) as database:
-        return Results.load(database, _run_of_spec(database, path) if is_spec else str(reference))
+    spec = path / SPEC_NAME if path.is_dir() else path
+    start = spec.parent if spec.is_file() else Path()
+    with _records(start if root is None else Path(root)) as database:
+        yield database, _run_of_spec(database, spec) if spec.is_file() else str(reference)
 
 
-def _run_of_spec(database: Database, path: Path) -> str:
-    wanted = (path / SPEC_NAME if path.is_dir() else path).resolve()
-    runs = [run for run in RunBook(database).all() if _spec_path(run.lock) == wanted]
+def _run_of_spec(database: Database, spec: Path) -> str:
+    runs = [run for run in RunBook(database).all() if _spec_path(run.lock) == spec.resolve()]
     if not runs:
-        raise SpecError("this spec was not run yet.", fix=f"Start it with `paretoken run {path}`.", file=path)
+        raise SpecError("this spec was not run yet.", fix=f"Start it with `paretoken run {spec}`.", file=spec)
     return runs[-1].id
 
 
@@ -57,7 +71,7 @@ def _spec_path(lock: Mapping[str, object]) -> Path:
 
 def list_runs(root: Path | None = None) -> list[dict[str, object]]:
     """One row per run, oldest first; none before the first run."""
-    file = database_path(project_root(root or Path()))
+    file = database_path(find_root(root or Path()))
     if not file.is_file():
         return []
     with Database(file) as database:
@@ -79,9 +93,9 @@ def remove_run(reference: str) -> str:
     Returns:
         The run's id.
     """
-    with _records(Path()) as database:
+    with _records_of(reference) as (database, name):
         book = RunBook(database)
-        run = book.find(reference)
+        run = book.find(name)
         book.remove(run.id)
         return run.id
 
@@ -120,7 +134,7 @@ def track_run(results: Results) -> None:
 
 def run_root(results: Results) -> Path:
     """The project folder a run belongs to."""
-    return project_root(_spec_path(results.run.lock).parent)
+    return find_root(_spec_path(results.run.lock).parent)
 
 
 def run_folder(results: Results) -> Path:

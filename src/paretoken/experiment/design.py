@@ -119,7 +119,7 @@ class Design:
         spec = self.spec
         return {
             "paretoken": version("paretoken"),
-            "spec": {"path": str(self.path), **spec.model_dump(mode="json")},
+            "spec": {"path": str(self.path.resolve()), **spec.model_dump(mode="json")},
             "question": spec.question,
             "seed": spec.seed,
             "dataset": {
@@ -164,9 +164,10 @@ class Design:
     @cached_property
     def identity(self) -> str:
         """Hash of the lock less what does not change a number: budget, tags, tracking, and where files lie."""
-        outside = ("budget", "tags", "track", "paths", "question", "concurrency", "store")
+        outside = ("budget", "tags", "track", "question", "concurrency", "store")
+        files = ("path", "dataset", "prompts")  # their contents are in the lock
         body = {name: value for name, value in self.lock.items() if name not in outside}
-        body["spec"] = {name: value for name, value in self.lock["spec"].items() if name not in (*outside, "path")}
+        body["spec"] = {name: value for name, value in self.lock["spec"].items() if name not in (*outside, *files)}
         body["dataset"] = {name: value for name, value in self.lock["dataset"].items() if name != "path"}
         text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -97,13 +97,12 @@ class Engine:
         outcomes = await asyncio.gather(
             *(self._answer(trial.variant, cell) for cell in trial.cells), return_exceptions=True
         )
-        answers: list[tuple[Record, Response | None]] = []
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            answers.append(outcome)
+        answers = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
         unscored = [answer for answer in answers if answer[1] is not None and self._lacks_scores(answer[0])]
         scores = await self._score(unscored)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome  # what was paid is scored all the same
         return [
             Record(r.sample, r.variant, r.repeat, r.call, {**r.scores, **scores.get((r.sample, r.repeat), {})})
             for r, _ in answers
@@ -112,8 +111,7 @@ class Engine:
     async def _answer(self, variant: Variant, cell: Cell) -> tuple[Record, Response | None]:
         key = (cell.sample, variant.id, cell.repeat)
         known = self._known.pop(key, None)
-        recorded = self._design.models[variant.model].provider.recorded
-        if known is not None and not (recorded and self._lacks_scores(known)):
+        if known is not None and not (self._lacks_scores(known) and self._forgot(known)):
             return known, known.call.response
         request = self._design.request(variant, cell, self._run, self._scopes)
         try:
@@ -125,8 +123,14 @@ class Engine:
         else:
             call = Call(request, self._clock.now(), response, billed_usd=response.billed_usd)
         record = Record(*key, call=call, scores={})
-        self._on_call(record)
+        if known is None:
+            self._on_call(record)
         return record, call.response
+
+    def _forgot(self, record: Record) -> bool:
+        """Whether the records lack what scorers read: the text, or the columns beside a recorded answer."""
+        model = self._design.models[record.call.request.model]
+        return model.provider.recorded or self._design.spec.store.content != "full"
 
     def _lacks_scores(self, record: Record) -> bool:
         return record.error is None and any(

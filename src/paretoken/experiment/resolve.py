@@ -12,12 +12,12 @@ from paretoken.core.protocols import ProviderConfig, Scorer
 from paretoken.core.registry import load, registered, suggest
 from paretoken.core.trials import Variant, label_variants
 from paretoken.datasets import Dataset, load_dataset
+from paretoken.experiment.archive import find_root
 from paretoken.experiment.design import Design, ModelDesign
 from paretoken.experiment.space import enumerate_variants, parse_choices
 from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
-from paretoken.records import project_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None) -> Design
         if name not in objectives.names and name not in (m for s in scorers for m in s.metrics):
             raise source.error(f"{name!r} is measured by no scorer.", "plan", "abtest", "margin", name)
     design = Design(
-        source.path, project_root(folder), spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives,
+        source.path, find_root(folder), spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives,
         dropped,
     )  # fmt: skip
     for prompt in prompts.values():
@@ -176,7 +176,8 @@ def _scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Scorer, ...]
 
 def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
     """`name`, `{name: argument}`, `{name: {keyword: value}}` or `{name: argument, keyword: value}`."""
-    (name, argument), *rest = [(entry, None)] if isinstance(entry, str) else entry.items()
+    given: dict[str, Any] = {entry: None} if isinstance(entry, str) else entry
+    (name, argument), *rest = given.items()
     keywords: dict[str, Any] = dict(rest)
     factory = load("paretoken.scorers", name)
     accepted = inspect.signature(factory).parameters

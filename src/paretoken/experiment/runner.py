@@ -74,8 +74,8 @@ async def drive(
         on_trial: Called with every complete trial.
 
     Returns:
-        The ending. When money runs out, no further trial starts and those in flight are completed as far as they
-        were paid; their answers are in the records.
+        The ending. When money runs out or a trial fails, no further trial starts; those in flight are completed as
+        far as they were paid, so that no answer is lost.
     """
     flying: dict[asyncio.Task[list[Record]], Trial] = {}
     stopped: ParetokenError | None = None
@@ -95,17 +95,17 @@ async def drive(
                 trial = flying.pop(task)
                 try:
                     records = task.result()
-                except (BudgetExceeded, BrokenBound) as error:
-                    stopped = stopped or error
+                except ParetokenError as error:
+                    if stopped is None or error.exit_code > stopped.exit_code:
+                        stopped = error
                 else:
                     planner.tell(trial, records)
                     on_trial(trial, records)
-    except ParetokenError as error:
-        return Ending("failed", str(error), error)
     finally:
         for task in flying:
             task.cancel()
         await asyncio.gather(*flying, return_exceptions=True)
     if stopped is not None:
-        return Ending("stopped", str(stopped), stopped)
+        status: Status = "stopped" if isinstance(stopped, (BudgetExceeded, BrokenBound)) else "failed"
+        return Ending(status, str(stopped), stopped)
     return Ending("finished", reason)

@@ -171,8 +171,10 @@ def _numbers(standing: Standing) -> dict[str, float]:
     for name, estimate in summary.estimates.items():
         numbers |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     numbers |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}
+    cost = summary.value("list_usd")
     numbers |= {
         "n": float(summary.n),
+        "usd_per_1k_calls": None if cost is None else 1000 * cost,
         "error_rate": summary.error_rate,
         "list_usd_total": float(summary.list_usd_total),
         "billed_usd_total": float(summary.billed_usd_total),
