@@ -120,7 +120,8 @@ BAD = [
                      lab.edit("- max_chars: 90", "- chrf")),
         ("data.jsonl", "chair"), ("'s2'", "'chrf'")),
     Bad("negative budget", spec('usd: "1.00"', 'usd: "-1.00"'), ("spec.yaml", "-1.00"), ("budget.usd", "0 or more")),
-    Bad("budget as a number", spec('usd: "1.00"', "usd: 1.00"), ("spec.yaml", "usd: 1.00"), ("budget.usd", 'usd: "1.0')),
+    Bad("budget as a number", spec('usd: "1.00"', "usd: 1.00"), ("spec.yaml", "usd: 1.00"),
+        ("budget.usd", 'write usd: "1.0')),
     Bad("budget in words", spec('usd: "1.00"', "usd: plenty"), ("spec.yaml", "plenty"), ("budget.usd", "an amount")),
     Bad("budget beyond every bill", spec('usd: "1.00"', 'usd: "99000000"'), ("spec.yaml", "99000000"), ("budget.usd",)),
     Bad("interval in a grid", spec("temperature: 0.0", "temperature: [0.0, 1.0]"), ("spec.yaml", "[0.0, 1.0]"),
@@ -140,7 +141,8 @@ BAD = [
         ("plan.abtest.treatment[0]", "Did you mean 'terse'?")),
     Bad("control that is a treatment", spec("[terse]", "[terse, long]"), ("spec.yaml", "[terse, long]"),
         ("also a treatment",)),
-    Bad("margin of an unknown metric", spec("    treatment: [terse]", "    treatment: [terse]\n    margin: {chrf: 0.1}"),
+    Bad("margin of an unknown metric",
+        spec("    treatment: [terse]", "    treatment: [terse]\n    margin: {chrf: 0.1}"),
         ("spec.yaml", "margin"), ("plan.abtest.margin.chrf", "no scorer")),
     Bad("two planners", spec("plan:\n", "plan:\n  grid: {}\n"), ("spec.yaml", "plan:"), ("exactly one planner",)),
     Bad("unknown planner", spec("  abtest:", "  abtests:"), ("spec.yaml", "abtests"), ("Did you mean 'abtest'?",)),
@@ -180,6 +182,7 @@ def test_names_the_place_and_writes_nothing(
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
+    assert "!r}" not in said.err
     for part in bad.says:
         assert part in said.err
     if isinstance(bad.at, tuple):
@@ -211,9 +214,7 @@ def test_a_spec_that_does_not_exist(verb: str, lab: Lab, cli: Callable) -> None:
         ("front", "lab"),
     ],
 )
-def test_reading_before_the_first_run_makes_nothing(
-    arguments: tuple[str, ...], lab: Lab, cli: Callable
-) -> None:
+def test_reading_before_the_first_run_makes_nothing(arguments: tuple[str, ...], lab: Lab, cli: Callable) -> None:
     before = lab.files()
     said = cli(*arguments)
     assert (said.code, said.out) == (2, "")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +10,8 @@ from paretoken.testing.stores import CacheSuite, LedgerSuite, RecordStoreSuite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
+    from pathlib import Path
 
 
 class _OnSql:

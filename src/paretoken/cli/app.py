@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import typer
@@ -51,4 +52,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except ParetokenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return ParetokenError.exit_code
     return 0

@@ -89,10 +89,11 @@ def run(
             raise typer.Exit(INTERRUPTED) from None
     picture = _picture(outcome)
     if as_json:
-        print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": str(picture)})
+        print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": picture})
     else:
         _say_results(outcome.results)
-        say(f"picture: {picture}")
+        if picture:
+            say(f"picture: {picture}")
         _say_tracking(outcome.results)
     _note_ending(outcome, spec)
     raise typer.Exit(outcome.exit_code)
@@ -114,6 +115,8 @@ def compare(
     pairs = results.comparisons if control is None or treatment is None else [results.compare(control, treatment)]
     if as_json:
         return print_json([asdict(pair) | {"sentence": pair.sentence} for pair in pairs])
+    if not pairs:
+        say("there is nothing to compare: fewer than two variants have answers")
     for pair in pairs:
         say(pair.sentence)
         print_rows(_difference_rows(pair))
@@ -197,15 +200,17 @@ def _note_ending(outcome: Outcome, spec: Path) -> None:
         note(f"error: {outcome.ending.error}")
 
 
-def _picture(outcome: Outcome) -> Path:
+def _picture(outcome: Outcome) -> str | None:
     from paretoken.experiment.archive import run_folder
 
+    if not outcome.results.summaries:
+        return None
     path = run_folder(outcome.results) / "front.png"
-    if outcome.results.summaries and (outcome.progress.made or not path.is_file()):
+    if outcome.progress.made or not path.is_file():
         from paretoken.report.figures import save_front
 
         save_front(outcome.results, path)
-    return path
+    return str(path)
 
 
 def _difference_rows(pair: Comparison) -> list[dict[str, object]]:

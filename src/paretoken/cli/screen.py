@@ -22,12 +22,12 @@ PIPE_WIDTH = 200
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str = "") -> None:
     """One line of the answer."""
-    _console().print(text, markup=False, soft_wrap=True)
+    _console().print(text, soft_wrap=True)
 
 
 def note(text: str) -> None:

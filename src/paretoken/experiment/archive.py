@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def find_root(folder: Path) -> Path:
-    """The project around a folder, else the one around the working folder."""
-    root = project_root(folder)
+    """The project around a folder; without one, the working folder where it lies below it, else the folder itself."""
+    root, here = project_root(folder), Path().resolve()
     is_project = (root / "pyproject.toml").is_file() or database_path(root).parent.is_dir()
-    return root if is_project else project_root(Path())
+    return here if not is_project and root.is_relative_to(here) else root
 
 
 @contextmanager

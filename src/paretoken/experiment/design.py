@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from paretoken.core.usage import Price
     from paretoken.datasets import Dataset, Sample
     from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
+    from paretoken.gateway.cache import CacheMode
     from paretoken.prompts import Prompt
 
 REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
@@ -108,6 +109,11 @@ class Design:
 
     def _messages(self, prompt: str, sample: Sample) -> tuple[Message, ...]:
         return self.prompts[prompt].render(self.dataset.template_values(sample))
+
+    def cache_mode(self, model: ModelDesign) -> CacheMode:
+        """How a model's calls use the cache; answers that may not be kept, or are recorded, do not."""
+        keeps = self.spec.store.content == "full" and not model.provider.recorded
+        return self.spec.cache.mode if keeps else "off"
 
     async def aclose(self) -> None:
         """Give back every provider."""

@@ -64,14 +64,13 @@ class Engine:
         concurrency = provider.slots or spec.concurrency
         if stated is not None and stated.concurrency is not None:
             concurrency = min(concurrency, stated.concurrency)
-        keep = spec.store.content == "full" and not provider.recorded
         return build_onion(
             provider,
             prices=self._prices,
             gate=self._gate,
             journal=self._journal,
             cache=self._cache,
-            cache_mode=spec.cache.mode if keep else "off",
+            cache_mode=self._design.cache_mode(model),
             clock=self._clock,
             limits=Limits(
                 rpm=None if stated is None else stated.rpm,

@@ -97,7 +97,7 @@ async def forecast(design: Design, cache: ResponseCache | None) -> Forecast:
 
 async def _forecast_variant(design: Design, variant: Variant, cache: ResponseCache | None) -> VariantForecast:
     model = design.models[variant.model]
-    reads_cache = cache is not None and design.spec.cache.mode == "read_write" and not model.provider.recorded
+    reads_cache = cache is not None and design.cache_mode(model) == "read_write"
     cells = [Cell(sample, repeat) for sample in design.samples for repeat in range(design.spec.repeats)]
     requests = [design.request(variant, cell, run="") for cell in cells]
     to_send = [r for r in requests if not (reads_cache and cache is not None and cache.get(r.key) is not None)]

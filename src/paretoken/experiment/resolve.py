@@ -182,7 +182,8 @@ def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
     factory = load("paretoken.scorers", name)
     accepted = inspect.signature(factory).parameters
     if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
-        argument, keywords = None, {**argument, **keywords}
+        keywords = {**argument, **keywords}
+        argument = None
     if "language" in accepted and language is not None:
         keywords = {"language": language, **keywords}
     positional = [] if argument is None else [argument]
@@ -243,4 +244,6 @@ def _objectives(
     dropped = {name: reason for name in (*spec.minimize, *spec.subject_to) if timeless and name.startswith("latency_s")}
     limits = {n: (sign, float(x)) for n, (sign, x) in spec.limits().items() if n not in dropped}
     minimize = tuple(name for name in spec.minimize if name not in dropped)
+    if not (minimize or spec.maximize):
+        raise source.error(f"no objective is left: {reason}.", "minimize", fix="Name another, e.g. list_usd.")
     return Objectives(minimize, tuple(spec.maximize), limits), dropped

@@ -46,7 +46,7 @@ class _Strict(BaseModel):
         if isinstance(data, dict) and cls.model_config.get("extra") == "forbid":
             for key in data:
                 if key not in cls.model_fields:
-                    raise PydanticCustomError("unknown_key", "unknown key {key!r}. {fix}",
+                    raise PydanticCustomError("unknown_key", "unknown key '{key}'. {fix}",
                                               {"key": key, "fix": suggest(key, cls.model_fields)})  # fmt: skip
         return data
 
@@ -58,9 +58,9 @@ def _decimal(value: Any) -> Decimal:
     try:
         amount = Decimal(value)
     except InvalidOperation:
-        raise PydanticCustomError("money", "{value!r} is not an amount.", {"value": value}) from None
+        raise PydanticCustomError("money", "'{value}' is not an amount.", {"value": value}) from None
     if not amount.is_finite() or not 0 <= amount <= MAX_USD:
-        raise PydanticCustomError("money", "{value!r} is not an amount: it must be 0 or more, at most {most}.",
+        raise PydanticCustomError("money", "'{value}' is not an amount: it must be 0 or more, at most {most}.",
                                   {"value": value, "most": f"{MAX_USD:,}"})  # fmt: skip
     return amount
 

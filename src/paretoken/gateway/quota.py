@@ -29,7 +29,7 @@ class Limits:
     concurrency: int | None = None
 
 
-POLL_S = 0.1
+POLL_S = 0.2
 """How often a wait is looked at again: answers shorter than expected give tokens back [s]."""
 TICK_S = 1e-6
 """Waits shorter than this are over: sums of floats need not meet exactly [s]."""
@@ -102,7 +102,7 @@ class Quota:
             return
         async with self._turn:
             while (wait_s := max(bucket.wait_s(n) for bucket, n in wanted)) > 0:
-                await self._clock.sleep(min(wait_s, POLL_S))
+                await self._clock.sleep(min(wait_s, POLL_S) if self._tokens else wait_s)
             for bucket, n in wanted:
                 bucket.take(n)
 

@@ -116,6 +116,8 @@ class LocalChat:
             return self._engine
 
     def _start(self, file: Path) -> Any:
+        # Idle threads of OpenMP spin by default, which on a busy machine triples the time an answer takes.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import xllamacpp
 
         self._served = f"{file.name} xllamacpp {version('xllamacpp')}"

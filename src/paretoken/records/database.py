@@ -94,6 +94,7 @@ holds_table = Table(
     Column("scopes", String, nullable=False),
     Column("bound_pico", BigInteger, nullable=False),
     Column("key", String, nullable=False),
+    sqlite_autoincrement=True,  # a settled hold's id is never given to another
 )
 
 responses_table = Table(

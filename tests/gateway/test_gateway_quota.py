@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from gateway_rig import Scripted, answer, ask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paretoken.core.calls import Message, Request
+from paretoken.core.errors import QuotaExceeded, Unavailable
+from paretoken.gateway.quota import Limits, Quota, TokenBucket
+from paretoken.testing.clock import VirtualClock
+
+CLOSE = 1e-3
+
+
+def _send(limits: Limits, arrivals: list[tuple[float, Request]], provider: Scripted) -> list[object]:
+    """Send requests, each at its time, and check that they go in the order in which they came."""
+    quota = Quota(provider, limits=limits, clock=provider.clock)
+    came: list[Request] = []
+
+    async def send(at_s: float, request: Request) -> object:
+        await provider.clock.sleep(at_s)
+        came.append(request)
+        return await quota.generate(request)
+
+    async def main() -> list[object]:
+        return await asyncio.gather(*(send(*arrival) for arrival in arrivals), return_exceptions=True)
+
+    outcomes = provider.clock.run(main())
+    sent = [request for _, request in provider.sent]
+    assert sent == [request for request in came if request in sent]
+    return outcomes
+
+
+def _sized(tokens: int, number: int = 0) -> Request:
+    """A request expected to use this many tokens, two of them in the prompt."""
+    return Request("m", (Message("user", f"{number:08d}"),), tokens - 2)
+
+
+def _check_windows(taken: list[tuple[float, float]], rate: float, burst: float) -> None:
+    """No window of T seconds has more than `rate * T + burst`."""
+    for i, (start, _) in enumerate(taken):
+        total = 0.0
+        for end, amount in taken[i:]:
+            total += amount
+            assert total <= rate * (end - start) + burst + CLOSE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([0.5, 1, 7, 60, 90, 600, 6000]),
+    st.lists(st.floats(0, 20), min_size=1, max_size=40),
+    st.floats(0, 5),
+)
+def test_no_window_has_more_requests_than_the_rate(rpm: float, arrivals: list[float], takes_s: float):
+    provider = Scripted(VirtualClock(), [answer()], takes_s)
+    _send(Limits(rpm=rpm), [(at_s, ask(str(i))) for i, at_s in enumerate(arrivals)], provider)
+    assert len(provider.sent) == len(arrivals)
+    _check_windows([(time, 1) for time in provider.times], rpm / 60, max(rpm / 60, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([600, 6000, 60_000]),
+    st.lists(st.tuples(st.floats(0, 20), st.integers(3, 600)), min_size=1, max_size=25),
+)
+def test_no_window_has_more_tokens_than_the_rate(tpm: int, arrivals: list[tuple[float, int]]):
+    provider = Scripted(VirtualClock(), [lambda request: answer("x", 2, request.max_tokens)])
+    _send(Limits(tpm=tpm), [(at_s, _sized(size, i)) for i, (at_s, size) in enumerate(arrivals)], provider)
+    assert len(provider.sent) == len(arrivals)
+    taken = [(time, request.max_tokens + 2) for time, request in provider.sent]
+    _check_windows(taken, tpm / 60, max(tpm / 60, 1, *(amount for _, amount in taken)))
+
+
+def test_the_rate_is_used_in_full():
+    provider = Scripted(VirtualClock(), [answer()])
+    _send(Limits(rpm=60), [(0, ask(str(i))) for i in range(31)], provider)
+    assert provider.times[0] == 0
+    assert provider.times[-1] == pytest.approx(30, abs=0.01)
+
+
+def test_tokens_that_were_not_used_are_given_back():
+    provider = Scripted(VirtualClock(), [answer("x", 2, 8)])
+    _send(Limits(tpm=6000), [(0, _sized(1000, i)) for i in range(40)], provider)
+    assert provider.times[-1] < 10  # 40 x 10 tokens take 4 s; the 40 x 1000 expected would take 400 s
+
+
+def test_tokens_used_beyond_the_expected_are_taken():
+    provider = Scripted(VirtualClock(), [answer("x", 500, 8)])
+    _send(Limits(tpm=6000, concurrency=1), [(0, _sized(10, i)) for i in range(5)], provider)
+    assert all(after - before > 4.1 for before, after in pairwise(provider.times))
+
+
+def test_a_request_that_can_never_fit_is_refused_and_takes_nothing():
+    provider = Scripted(VirtualClock(), [answer("x", 2, 8)])
+    limits = Limits(rpm=600, tpm=6000)
+    outcomes = _send(limits, [(0, _sized(6001)), (0, _sized(6000)), (0, _sized(10))], provider)
+    assert isinstance(outcomes[0], QuotaExceeded)
+    assert (outcomes[0].dimension, outcomes[0].limit, outcomes[0].needed) == ("tokens per minute", 6000, 6001)
+    assert outcomes[0].exit_code == 4
+    assert [request.max_tokens for _, request in provider.sent] == [5998, 8]
+    assert provider.times[0] == 0
+    assert provider.times[1] < 1  # the tokens that were not used came back
+
+
+def test_both_limits_hold_at_once():
+    provider = Scripted(VirtualClock(), [lambda request: answer("x", 2, request.max_tokens)])
+    _send(Limits(rpm=60, tpm=600), [(0, _sized(100, i)) for i in range(7)], provider)
+    assert provider.times[-1] == pytest.approx(60, abs=0.2)
+    provider = Scripted(VirtualClock(), [lambda request: answer("x", 2, request.max_tokens)])
+    _send(Limits(rpm=6, tpm=60_000), [(0, _sized(100, i)) for i in range(7)], provider)
+    assert provider.times[-1] == pytest.approx(60, abs=0.2)
+
+
+def test_no_more_requests_at_once_than_places_in_order_of_arrival():
+    provider = Scripted(VirtualClock(), [answer()], takes_s=1)
+    _send(Limits(concurrency=3), [(0, ask(str(i))) for i in range(10)], provider)
+    assert provider.most_in_flight == 3
+    assert len(provider.sent) == 10
+    assert provider.clock.monotonic() == pytest.approx(4)
+
+
+def test_a_failure_gives_its_place_free():
+    provider = Scripted(VirtualClock(), [Unavailable("no"), answer()], takes_s=1)
+    outcomes = _send(Limits(concurrency=1), [(0, ask("a")), (0, ask("b"))], provider)
+    assert isinstance(outcomes[0], Unavailable)
+    assert outcomes[1] == answer()
+
+
+def test_who_stops_waiting_takes_nothing_and_holds_nobody_up():
+    provider = Scripted(VirtualClock(), [answer()])
+    quota = Quota(provider, limits=Limits(rpm=6), clock=provider.clock)
+
+    async def main() -> None:
+        await quota.generate(ask("first"))
+        waiting = [asyncio.create_task(quota.generate(ask(str(i)))) for i in range(4)]
+        await provider.clock.sleep(5)
+        for task in waiting[:3]:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+    provider.clock.run(main())
+    assert [request.messages[0].content for _, request in provider.sent] == ["first", "3"]
+    assert provider.times[1] == pytest.approx(10, abs=0.01)
+
+
+def test_no_limits_never_wait():
+    provider = Scripted(VirtualClock(), [answer()])
+    _send(Limits(), [(0, ask(str(i), max_tokens=10**9)) for i in range(200)], provider)
+    assert provider.clock.monotonic() == 0
+
+
+def test_a_bucket_saves_up_no_more_than_a_second():
+    clock = VirtualClock()
+    bucket = TokenBucket("requests per minute", 600, clock)
+    clock.advance(3600)
+    bucket.take(10)
+    assert bucket.wait_s(1) == pytest.approx(0.1)
+    bucket.take(-1000)
+    bucket.take(10)
+    assert bucket.wait_s(10) == pytest.approx(1)
