@@ -157,13 +157,12 @@ def _read(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise SpecError("this line is not UTF-8 text.", fix="Save the file as UTF-8.", file=path,
-                                line=number) from error  # fmt: skip
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError("this line is not UTF-8 text.", fix="Save the file as UTF-8.", file=path,
+                            line=number) from error  # fmt: skip
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
@@ -192,7 +191,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
                                 line=reader.line_num)  # fmt: skip
             yield reader.line_num, row
     except csv.Error as error:
-        raise SpecError(f"broken CSV: {error}.", file=path, line=reader.line_num) from error
+        raise SpecError(f"broken CSV in the row that begins here: {error}.", file=path,
+                        line=reader.line_num + 1) from error  # fmt: skip
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Row]]:

@@ -230,7 +230,7 @@ def test_a_killed_process_s_money_is_booked(lab: Lab, world: World) -> None:
         ledger.hold([f"run:{first.results.run.id}"], Decimal("0.01"), "lost")
         from paretoken.records import RunBook
 
-        RunBook(database).reopen(first.results.run.id)
+        RunBook(database).reopen(first.results.run.id, first.results.run.lock)
     second = run(lab.folder, limit=2)
     assert second.assumed_usd == Decimal("0.01")
     assert second.progress.made == 0
@@ -248,7 +248,7 @@ def test_two_processes_do_not_share_a_run(lab: Lab) -> None:
     with Database(lab.database) as database:
         from paretoken.records import RunBook
 
-        RunBook(database).reopen(first.results.run.id)
+        RunBook(database).reopen(first.results.run.id, first.results.run.lock)
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(lab.root), first.results.run.id], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

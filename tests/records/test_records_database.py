@@ -235,7 +235,7 @@ class TestRunBook:
         book.close(_run(1).id, status="stopped", reason="budget", at="2026-01-02T00:00:00+00:00")
         ended = replace(_run(1), status="stopped", reason="budget", finished_at="2026-01-02T00:00:00+00:00")
         assert book.all() == [ended, _run(2)]
-        book.reopen(_run(1).id)
+        book.reopen(_run(1).id, _run(1).lock)
         assert book.all() == [_run(1), _run(2)]
 
     def test_samples_are_written_once_and_keep_their_order(self, database: Database):

@@ -147,3 +147,8 @@ class RunInfo:
     reason: str
     lock: Mapping[str, object]
     finished_at: str | None = None
+
+    @property
+    def scope(self) -> str:
+        """The budget scope of this run alone."""
+        return f"run:{self.id}"

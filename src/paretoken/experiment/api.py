@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from paretoken.core.clock import SystemClock
 from paretoken.core.errors import SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.experiment.archive import make_trackers
-from paretoken.experiment.engine import Engine, run_scope
+from paretoken.experiment.engine import Engine
 from paretoken.experiment.forecast import Forecast, forecast
 from paretoken.experiment.resolve import load_design
 from paretoken.experiment.runner import Ending, Progress, drive
@@ -201,9 +201,10 @@ async def _go_on(
     trackers = make_trackers(design.spec.track, design.root)
     for tracker in trackers:
         tracker.prepare()
-    ledger.set_limits({run_scope(info.id): None if design.spec.budget is None else design.spec.budget.usd})
+    ledger.set_limits({info.scope: None if design.spec.budget is None else design.spec.budget.usd})
     assumed = ledger.book_orphans()
-    book.reopen(info.id)
+    info = replace(info, lock={**design.lock, "estimate": info.lock["estimate"]})
+    book.reopen(info.id, info.lock)
     known = build_records(SqlJournal(database).read(info.id))
     if retry_errors:
         known = [record for record in known if record.error is None]
@@ -217,7 +218,7 @@ async def _go_on(
         for tracker in trackers:
             tracker.on_trial(info, trial, records)
 
-    engine = Engine(design, info.id, database, ledger, clock, known, on_call)
+    engine = Engine(design, info, database, ledger, clock, known, on_call)
     ending = Ending("stopped", "interrupted")
     try:
         on_progress(progress)

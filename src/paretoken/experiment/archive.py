@@ -10,7 +10,7 @@ from paretoken.analysis.results import Results
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import load
 from paretoken.experiment.source import SPEC_NAME
-from paretoken.records import Database, RunBook, database_path, project_root
+from paretoken.records import Database, RunBook, SqlLedger, database_path, project_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,7 +96,9 @@ def remove_run(reference: str) -> str:
     with _records_of(reference) as (database, name):
         book = RunBook(database)
         run = book.find(name)
-        book.remove(run.id)
+        with database.transaction():
+            book.remove(run.id)
+            SqlLedger(database, run.id).forget(run.scope)
         return run.id
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from paretoken.core.calls import Response
     from paretoken.core.protocols import ChatModel, Clock
-    from paretoken.core.trials import Cell, Trial, Variant
+    from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design, ModelDesign
     from paretoken.records import Database
 
@@ -30,7 +30,7 @@ class Engine:
 
     Args:
         design: What is run.
-        run: Run id.
+        run: The run.
         database: Where everything is written.
         ledger: The run's money.
         clock: Time.
@@ -41,14 +41,14 @@ class Engine:
     def __init__(
         self,
         design: Design,
-        run: str,
+        run: RunInfo,
         database: Database,
         ledger: SqlLedger,
         clock: Clock,
         known: Iterable[Record],
         on_call: Callable[[Record], None],
     ) -> None:
-        self._design, self._run, self._clock, self._on_call = design, run, clock, on_call
+        self._design, self._run, self._clock, self._on_call = design, run.id, clock, on_call
         self._journal = SqlJournal(database, design.spec.store.content)
         self._cache = SqlCache(database, clock, design.spec.cache.max_age)
         timeouts = [_timeout_s(model) for model in design.models.values()]
@@ -56,7 +56,7 @@ class Engine:
         self._gate = HoldGate(ledger, clock, patience_s=max(timeouts))
         self._onions = {id_: self._onion(model) for id_, model in design.models.items()}
         self._known = {(record.sample, record.variant, record.repeat): record for record in known}
-        self._scopes = (run_scope(run),)
+        self._scopes = (run.scope,)
 
     def _onion(self, model: ModelDesign) -> ChatModel:
         spec, provider = self._design.spec, model.provider
@@ -157,11 +157,6 @@ class Engine:
     def _item(self, record: Record, response: Response) -> ScoreItem:
         sample = self._design.samples[record.sample]
         return ScoreItem(response.text, sample.input, sample.reference, {**sample.fields, **response.fields})
-
-
-def run_scope(run: str) -> str:
-    """The budget scope of one run."""
-    return f"run:{run}"
 
 
 def _timeout_s(model: ModelDesign) -> float:

@@ -155,7 +155,7 @@ def _read_prompt(path: Path) -> Prompt:
         raise SpecError("the prompt has no `# user` section.", file=path)
     for _, template in sections:
         try:
-            _JINJA.parse(template)
+            _JINJA.compile(template)
         except TemplateSyntaxError as error:
             line = n_front_lines + body[: body.index(template)].count("\n") + error.lineno
             raise SpecError(f"template syntax: {error.message}.", file=path, line=line) from error

@@ -125,3 +125,8 @@ class SqlLedger:
         """Billed and assumed money of a scope [USD]."""
         row = self._database.connection.execute(select(scopes_table).where(scopes_table.c.name == scope)).first()
         return (Decimal(0), Decimal(0)) if row is None else (from_pico(row.billed_pico), from_pico(row.assumed_pico))
+
+    def forget(self, scope: str) -> None:
+        """Drop a scope that nothing will draw on again."""
+        with self._database.transaction():
+            self._database.connection.execute(delete(scopes_table).where(scopes_table.c.name == scope))

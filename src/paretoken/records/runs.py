@@ -63,9 +63,10 @@ class RunBook:
         """Write how a run ended."""
         self._update(run, status=status, reason=reason, finished_at=at)
 
-    def reopen(self, run: str) -> None:
-        """Write that a stopped run goes on."""
-        self._update(run, status="running", reason="", finished_at=None)
+    def reopen(self, run: str, lock: Mapping[str, object]) -> None:
+        """Write that a run goes on, with the budget, tags and tracking it now has in its lock."""
+        body = json.dumps(lock, ensure_ascii=False)
+        self._update(run, status="running", reason="", finished_at=None, lock=body)
 
     def _update(self, run: str, **values: str | None) -> None:
         with self._database.transaction():
