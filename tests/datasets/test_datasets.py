@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from paretoken.core.errors import SpecError
 from paretoken.datasets import Dataset, load_dataset
@@ -106,17 +108,18 @@ def test_blank_references_are_missing(tmp_path: Path):
 
 def test_missing_cells_of_parquet_are_none(tmp_path: Path):
     path = tmp_path / "a.parquet"
-    pd.DataFrame(
+    table = pa.table(
         {
             "input": ["x", "y"],
-            "number": pd.array([1, None], dtype="Int64"),
+            "number": [1, None],
             "share": [0.5, float("nan")],
             "name": ["n", None],
-            "flag": pd.array([True, None], dtype="boolean"),
-            "at": [datetime(2026, 1, 1), pd.NaT],  # noqa: DTZ001 - a table without time zones
+            "flag": [True, None],
+            "at": [datetime(2026, 1, 1), None],  # noqa: DTZ001 - a table without time zones
             "tags": [["a", "b"], None],
         }
-    ).to_parquet(path)
+    )
+    parquet.write_table(table, path)
     full, empty = (dict(s.fields) for s in load_dataset(path).samples)
     assert (full["number"], full["share"], full["name"], full["flag"]) == (1, 0.5, "n", True)
     assert str(full["at"]) == "2026-01-01 00:00:00"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from paretoken.core.calls import Message, Request, Response
 from paretoken.core.clock import SystemClock
 from paretoken.core.errors import Refused, SpecError, Unavailable
 from paretoken.core.protocols import Provider, ProviderConfig
-from paretoken.models import local
 from paretoken.models.local import make
 from paretoken.models.weights import ensure_weights
 from paretoken.testing.models import ProviderSuite
@@ -53,14 +51,6 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path, capfd: pytest.CaptureF
     with pytest.raises(SpecError, match=r"cannot load .*broken\.gguf"):
         asyncio.run(provider.generate(ASK))
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_busy_machine_gives_one_thread_and_an_idle_one_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0), raising=False)
-    assert local._idle_cores() == 8
-    monkeypatch.setattr(os, "getloadavg", lambda: (7.5, 0.0, 0.0), raising=False)
-    assert local._idle_cores() == 1
 
 
 def test_one_slot_if_it_must_be_deterministic() -> None:

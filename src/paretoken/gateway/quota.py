@@ -68,7 +68,7 @@ class TokenBucket:
     def take(self, amount: float) -> None:
         """Take an amount; a negative one gives back."""
         self._refill()
-        self._level = min(self._capacity, self._level - amount)
+        self._level -= amount
 
     def _refill(self) -> None:
         now = self._clock.monotonic()

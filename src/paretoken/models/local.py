@@ -38,7 +38,7 @@ class LocalOptions:
 
     Attributes:
         slots: How many answers are generated at once.
-        threads: Threads of the engine; None takes all cores, or one when the machine is busy.
+        threads: Threads of the engine; None takes all cores.
         deterministic: One slot and no prompt cache, so that an answer never depends on what else is in the engine.
         context_tokens: Prompt and answer of one request together have room for this many tokens.
     """
@@ -116,7 +116,7 @@ class LocalChat:
             return self._engine
 
     def _start(self, file: Path) -> Any:
-        # Idle threads of OpenMP spin by default, which on a busy machine triples the time an answer takes.
+        # OpenMP's waiting threads spin by default: on a busy machine answers then take three times as long.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import xllamacpp
 
@@ -126,7 +126,7 @@ class LocalChat:
         params.model.path = str(file)
         params.n_parallel = self.slots
         params.n_ctx = self.slots * self._options.context_tokens
-        threads = self._options.threads or _idle_cores()
+        threads = self._options.threads or _cores()
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.cache_ram_mib = 0
         params.ui = params.endpoint_slots = False
@@ -215,11 +215,9 @@ class LocalChat:
         return answer
 
 
-def _idle_cores() -> int:
-    """All cores this process may use, or one when half of them are at work: busy cores make more threads slower."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return 1 if load > cores / 2 else cores
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make(config: ProviderConfig, clock: Clock) -> Provider:

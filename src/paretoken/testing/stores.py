@@ -167,7 +167,7 @@ class LedgerSuite:
         ledger.settle(ledger.hold(("run",), Decimal("0.5"), "a"), Decimal("0.25"), Decimal("0.125"))
         ledger.hold(("run",), Decimal("0.1"), "b")
         error = _refused(ledger, ("run",), Decimal(1))
-        assert (error.scope, error.limit, error.needed) == ("run", 1, 1)
+        assert (error.scope, error.limit, error.needed) == ("run", Decimal(1), Decimal(1))
         assert (error.spent, error.held) == (Decimal("0.375"), Decimal("0.1"))
 
     def test_settling_books_the_cost_and_frees_the_rest(self) -> None:
