@@ -290,7 +290,13 @@ def test_a_defect_is_shown_whole_and_exits_5(lab: Lab, cli: Callable, monkeypatc
 
 def test_interrupt_keeps_what_was_answered(lab: Lab, cli: Callable) -> None:
     lab.edit("  - id: echo/a", "  - id: echo/a\n    latency_s: 0.2\n    limits: {concurrency: 2}")
-    process = subprocess.Popen([*COMMAND, "run", "lab"], cwd=lab.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, "run", "lab"],
+        cwd=lab.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     wait_for_answers(lab, process, 4)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from paretoken.records.codec import decode_response, encode_response
 from paretoken.records.database import Database, responses_table
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from paretoken.core.calls import Response
     from paretoken.core.protocols import Clock
+
+
+_SELECT = select(responses_table.c.at, responses_table.c.body).where(responses_table.c.key == bindparam("wanted"))
+_DELETE = delete(responses_table).where(responses_table.c.key == bindparam("wanted"))
+_INSERT = insert(responses_table)
 
 
 class SqlCache:
@@ -33,8 +38,7 @@ class SqlCache:
 
     def get(self, key: str) -> Response | None:
         """The stored answer, or None."""
-        query = select(responses_table.c.at, responses_table.c.body).where(responses_table.c.key == key)
-        row = self._database.connection.execute(query).first()
+        row = self._database.connection.execute(_SELECT, {"wanted": key}).first()
         if row is None:
             return None
         if self._max_age is not None and self._clock.now() - datetime.fromisoformat(row.at) > self._max_age:
@@ -45,9 +49,6 @@ class SqlCache:
         """Keep an answer, in place of an older one."""
         connection = self._database.connection
         with self._database.transaction():
-            connection.execute(delete(responses_table).where(responses_table.c.key == key))
-            connection.execute(
-                insert(responses_table).values(
-                    key=key, at=self._clock.now().isoformat(), body=encode_response(response)
-                )
-            )
+            connection.execute(_DELETE, {"wanted": key})
+            row = {"key": key, "at": self._clock.now().isoformat(), "body": encode_response(response)}
+            connection.execute(_INSERT, row)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from paretoken.core.calls import Entry
 
+_INSERT = insert(entries_table)
+
 
 class SqlJournal:
     """A `RecordStore` in a project's database.
@@ -48,7 +50,7 @@ class SqlJournal:
             )
         if rows:
             with self._database.transaction():
-                self._database.connection.execute(insert(entries_table), rows)
+                self._database.connection.execute(_INSERT, rows)
 
     def read(self, run: str, after: int = 0) -> Iterator[tuple[int, Entry]]:
         """Entries of a run in order of writing, streamed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from paretoken.core.errors import BudgetExceeded, SpecError, StoreError
 from paretoken.core.protocols import Hold
@@ -21,6 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SEPARATOR = "\n"
+
+# Built once: these run for every attempt.
+_table = scopes_table.c
+_in_scopes = _table.name.in_(bindparam("scopes", expanding=True))
+_SELECT_SCOPES = select(scopes_table).where(_in_scopes)
+_RESERVE = update(scopes_table).where(_in_scopes).values(held_pico=_table.held_pico + bindparam("bound"))
+_INSERT_HOLD = insert(holds_table)
+_DELETE_HOLD = delete(holds_table).where(holds_table.c.id == bindparam("hold"))
+_BOOK = (
+    update(scopes_table)
+    .where(_in_scopes)
+    .values(
+        held_pico=_table.held_pico - bindparam("bound"),
+        billed_pico=_table.billed_pico + bindparam("billed"),
+        assumed_pico=_table.assumed_pico + bindparam("assumed"),
+    )
+)
 
 
 class SqlLedger:
@@ -72,11 +89,10 @@ class SqlLedger:
         """
         bound = to_pico(bound_usd)
         connection = self._database.connection
-        table = scopes_table.c
         with self._database.transaction():
-            rows = connection.execute(select(scopes_table).where(table.name.in_(scopes))).all()
+            rows = connection.execute(_SELECT_SCOPES, {"scopes": scopes}).all()
             if unknown := set(scopes) - {row.name for row in rows}:
-                known = connection.scalars(select(table.name)).all()
+                known = connection.scalars(select(_table.name)).all()
                 raise SpecError(f"there is no budget scope {min(unknown)!r}.", fix=suggest(min(unknown), known))
             for row in rows:
                 spent = row.billed_pico + row.assumed_pico
@@ -88,12 +104,9 @@ class SqlLedger:
                         held_usd=from_pico(row.held_pico),
                         needed_usd=bound_usd,
                     )
-            connection.execute(
-                update(scopes_table).where(table.name.in_(scopes)).values(held_pico=table.held_pico + bound)
-            )
-            result = connection.execute(
-                insert(holds_table).values(owner=self._owner, scopes=_SEPARATOR.join(scopes), bound_pico=bound, key=key)
-            )
+            connection.execute(_RESERVE, {"scopes": scopes, "bound": bound})
+            hold = {"owner": self._owner, "scopes": _SEPARATOR.join(scopes), "bound_pico": bound, "key": key}
+            result = connection.execute(_INSERT_HOLD, hold)
         return Hold(result.lastrowid, tuple(scopes), bound_usd)
 
     def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
@@ -103,19 +116,15 @@ class SqlLedger:
             StoreError: The hold was settled before.
         """
         connection = self._database.connection
-        table = scopes_table.c
+        money = {
+            "bound": to_pico(hold.bound_usd),
+            "billed": to_pico(billed_usd),
+            "assumed": to_pico(assumed_usd),
+        }
         with self._database.transaction():
-            if not connection.execute(delete(holds_table).where(holds_table.c.id == hold.id)).rowcount:
+            if not connection.execute(_DELETE_HOLD, {"hold": hold.id}).rowcount:
                 raise StoreError(f"hold {hold.id} of ${hold.bound_usd:f} was settled before; its money is booked once")
-            connection.execute(
-                update(scopes_table)
-                .where(table.name.in_(hold.scopes))
-                .values(
-                    held_pico=table.held_pico - to_pico(hold.bound_usd),
-                    billed_pico=table.billed_pico + to_pico(billed_usd),
-                    assumed_pico=table.assumed_pico + to_pico(assumed_usd),
-                )
-            )
+            connection.execute(_BOOK, {"scopes": hold.scopes, **money})
 
     def release(self, hold: Hold) -> None:
         """Give the whole hold back."""
