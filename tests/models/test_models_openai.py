@@ -284,9 +284,10 @@ def test_tools_that_are_not_json_are_refused() -> None:
         (404, Refused, "none"),
         (422, Refused, "none"),
         (308, Refused, "none"),
-        (408, Timeout, "none"),
+        (408, Timeout, "unknown"),
         (429, RateLimited, "none"),
-        (500, Unavailable, "none"),
+        (500, Unavailable, "unknown"),
+        (504, Unavailable, "unknown"),
         (503, Unavailable, "none"),
     ],
 )

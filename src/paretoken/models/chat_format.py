@@ -177,7 +177,8 @@ def status_error(status: int, message: str, *, exhausted: bool = False, retry_af
     if status == 429 and not exhausted:
         return RateLimited(message, retry_after_s=retry_after_s)
     if status == 408:
-        return Timeout(message, billing="none", retry_after_s=retry_after_s)
+        return Timeout(message, retry_after_s=retry_after_s)
     if status >= 500:
-        return Unavailable(message, billing="none", retry_after_s=retry_after_s)
+        turned_away = status == 503  # any other may come after the answer was made, and billed
+        return Unavailable(message, billing="none" if turned_away else "unknown", retry_after_s=retry_after_s)
     return Refused(message)

@@ -284,6 +284,8 @@ def make(config: ProviderConfig, clock: Clock) -> Provider:
         raise SpecError(
             f"{base_url!r} is not an http(s) URL.", fix=f"Write it like {preset.base_url}.", field="base_url"
         )
+    if parts.username or parts.password:
+        raise SpecError("the URL holds a secret.", fix="Name the key's variable in api_key_env.", field="base_url")
     key_env = config.api_key_env or (None if _is_loopback(base_url) else preset.key_env)
     key = os.environ.get(key_env, "").strip() if key_env else ""
     if key_env and not (key and key.isascii() and key.isprintable()):

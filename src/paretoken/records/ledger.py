@@ -136,6 +136,7 @@ class SqlLedger:
         return (Decimal(0), Decimal(0)) if row is None else (from_pico(row.billed_pico), from_pico(row.assumed_pico))
 
     def forget(self, scope: str) -> None:
-        """Drop a scope that nothing will draw on again."""
+        """Drop a scope that nothing will draw on again, and what its dead owner still holds."""
         with self._database.transaction():
+            self._database.connection.execute(delete(holds_table).where(holds_table.c.owner == self._owner))
             self._database.connection.execute(delete(scopes_table).where(scopes_table.c.name == scope))
