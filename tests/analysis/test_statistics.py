@@ -1,24 +1,31 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from paretoken.analysis.estimate import cluster_means, quantile, t_interval
+from paretoken.analysis import paired, summary, verdict
+from paretoken.analysis.estimate import quantile, t_interval
 from paretoken.analysis.front import Objectives, find_front
-from paretoken.analysis.paired import paired_difference
-from paretoken.analysis.summary import column, summarize
-from paretoken.analysis.verdict import Comparison, compare
 from paretoken.core.calls import Call, Message, Origin, Request, Response, Score
 from paretoken.core.trials import Record
 from paretoken.core.usage import Usage
+from paretoken.records import build_table
+from paretoken.records.codec import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from paretoken.analysis.paired import PairedDifference
+    from paretoken.analysis.summary import VariantSummary
+    from paretoken.analysis.verdict import Comparison
+    from paretoken.records import RecordTable
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -50,9 +57,39 @@ def arm(scores: Sequence[float], costs: Sequence[float] | None = None, variant: 
     ]
 
 
+def tabulate(records: Sequence[Record]) -> RecordTable:
+    """Records as the columns that statistics read."""
+
+    def rows() -> Iterator[SimpleNamespace]:
+        for r in records:
+            for entry in (r.call, *r.scores.values()):
+                kind, body = encode(entry)
+                yield SimpleNamespace(
+                    role="subject", kind=kind, body=body, sample=r.sample, variant=r.variant, repeat=r.repeat
+                )
+
+    return build_table(rows())
+
+
+def arms(*records: Sequence[Record]) -> list[RecordTable]:
+    """Each as a variant of one table."""
+    table = tabulate([replace(r, variant=str(i)) for i, own in enumerate(records) for r in own])
+    return [table.of(str(i)) for i in range(len(records))]
+
+
+def paired_difference(a: Sequence[Record], b: Sequence[Record], name: str) -> PairedDifference | None:
+    return paired.paired_difference(*arms(a, b), name)
+
+
+def summarize(records: Sequence[Record], labels: Mapping[str, str]) -> list[VariantSummary]:
+    return summary.summarize(tabulate(records), labels)
+
+
 def judged(a: list[Record], b: list[Record], margin: float | None = None, comparisons: int = 1) -> Comparison:
     margins = {} if margin is None else {"f1": margin}
-    return compare(a, b, labels=("A", "B"), metrics=["f1"], margins=margins, planned=len(a), comparisons=comparisons)
+    return verdict.compare(
+        *arms(a, b), labels=("A", "B"), metrics=["f1"], margins=margins, planned=len(a), comparisons=comparisons
+    )
 
 
 def test_t_interval_agrees_with_scipy() -> None:
@@ -66,7 +103,7 @@ def test_t_interval_agrees_with_scipy() -> None:
 def test_one_value_has_no_interval() -> None:
     estimate = t_interval(np.array([0.4]))
     assert (estimate.mean, estimate.low, estimate.high, estimate.n) == (0.4, None, None, 1)
-    assert quantile([], 0.5) is None
+    assert quantile(np.array([]), 0.5) is None
 
 
 def test_paired_difference_agrees_with_scipy() -> None:
@@ -141,18 +178,17 @@ def test_repeats_are_averaged_before_they_count() -> None:
     assert a is not None
     assert b is not None
     assert (b.n, b.low, b.high) == pytest.approx((a.n, a.low, a.high))
-    assert cluster_means([1.0, 2.0, 6.0], ["x", "y", "x"]).tolist() == [3.5, 2.0]
 
 
 def test_missing_values_are_left_out_and_counted() -> None:
     records = [record("s0"), record("s1", score=None), record("s2", usd=None), record("s3", latency_s=None)]
-    (summary,) = summarize(records, {"a": "A", "without records": "B"})
-    assert (summary.n, summary.n_failed, summary.error_rate) == (4, 1, 0.25)
-    assert (summary.estimates["f1"].n, summary.estimates["list_usd"].n, summary.estimates["latency_s"].n) == (2, 3, 2)
-    assert summary.missing == {"f1": {"empty reference": 1}}
-    assert summary.value("nothing") is None
-    assert summary.value("list_usd.p95") is None
-    assert [column(r, "f1") for r in records] == [0.5, None, None, 0.5]
+    (found,) = summarize(records, {"a": "A", "without records": "B"})
+    assert (found.n, found.n_failed, found.error_rate) == (4, 1, 0.25)
+    assert (found.estimates["f1"].n, found.estimates["list_usd"].n, found.estimates["latency_s"].n) == (2, 3, 2)
+    assert found.missing == {"f1": {"empty reference": 1}}
+    assert found.value("nothing") is None
+    assert found.value("list_usd.p95") is None
+    assert np.array_equal(tabulate(records).values["f1"], [0.5, np.nan, np.nan, 0.5], equal_nan=True)
     (failed,) = summarize([record("s0", usd=None)], {"a": "A"})
     assert (failed.estimates, failed.latency_s, failed.list_usd_per_1k_tokens) == ({}, {}, None)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from paretoken.core.calls import Origin
 from paretoken.core.errors import ScoreError, SpecError, Unavailable
 from paretoken.core.protocols import Scored
 from paretoken.core.registry import load
@@ -227,7 +228,7 @@ def test_a_killed_process_s_money_is_booked(lab: Lab, world: World) -> None:
     first = run(lab.folder, limit=2)
     with Database(lab.database) as database:
         ledger = SqlLedger(database, first.results.run.id)
-        ledger.hold([f"run:{first.results.run.id}"], Decimal("0.01"), "lost")
+        ledger.hold([f"run:{first.results.run.id}"], Decimal("0.01"), "lost", Origin())
         from paretoken.records import RunBook
 
         RunBook(database).reopen(first.results.run.id, first.results.run.lock)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from paretoken.core.calls import Attempt, Call, Message, Origin, Request, Response
 from paretoken.core.usage import Price, Rates, Usage
-from paretoken.gateway.budget import HoldGate, bound_usd
+from paretoken.gateway.budget import bound_usd
+from paretoken.gateway.gate import HoldGate
 from paretoken.gateway.onion import Backoff, Limits, build_onion
 from paretoken.records import Database, SqlCache, SqlJournal, SqlLedger
 from paretoken.testing.clock import VirtualClock
@@ -91,7 +92,7 @@ class Rig:
         self.database = Database(folder / "records.db")
         self.ledger = SqlLedger(self.database, "run")
         self.ledger.set_limits({"run": None if cap is None else Decimal(cap)})
-        self.gate = HoldGate(self.ledger, self.clock, patience_s=TIMEOUT_S)
+        self.gate = HoldGate(self.ledger, self.clock, (), patience_s=TIMEOUT_S)
         self.journal = SqlJournal(self.database)
         self.store = SqlCache(self.database, self.clock)
         self.provider = Scripted(self.clock, list(steps) or [answer()], takes_s)

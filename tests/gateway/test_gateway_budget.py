@@ -20,9 +20,10 @@ from paretoken.core.errors import (
     UnknownPrice,
 )
 from paretoken.core.usage import Price, Rates, Usage
-from paretoken.gateway.budget import HoldGate, bound_usd
+from paretoken.gateway.budget import bound_usd
+from paretoken.gateway.gate import HoldGate
 from paretoken.gateway.onion import Backoff
-from paretoken.records import SqlLedger
+from paretoken.records import SqlLedger, book_orphans
 
 JUDGE = Origin("run", "s1", "v", role="judge", scopes=("run",))
 
@@ -142,7 +143,7 @@ def test_cancelled_while_waiting_for_money_it_leaves_nothing_behind(make_rig):
 def test_money_held_by_another_process_is_waited_for(make_rig):
     rig = make_rig(answer(), cap=_cap(1.5))
     other = SqlLedger(rig.database, "other")
-    held = other.hold(("run",), BOUND, "k")
+    held = other.hold(("run",), BOUND, "k", Origin())
     onion = rig.onion()
 
     async def main() -> object:
@@ -158,7 +159,7 @@ def test_money_held_by_another_process_is_waited_for(make_rig):
 
 def test_money_that_another_process_never_gives_back_is_waited_for_in_vain(make_rig):
     rig = make_rig(answer(), cap=_cap(1.5))
-    SqlLedger(rig.database, "other").hold(("run",), BOUND, "k")
+    SqlLedger(rig.database, "other").hold(("run",), BOUND, "k", Origin())
     (outcome,) = rig.ask_all(ask())
     assert isinstance(outcome, BudgetExceeded)
     assert outcome.held == BOUND
@@ -244,7 +245,9 @@ def test_when_booking_fails_who_waits_for_money_does_not_wait_forever(make_rig):
     assert isinstance(second, BudgetExceeded | StoreError)
     assert rig.spent == (0, 0)
     rig.database.connection.exec_driver_sql("DROP TRIGGER full")
-    assert rig.ledger.book_orphans() == BOUND, "what was sent and not booked stays held until the next start"
+    assert book_orphans(rig.ledger, rig.journal, rig.clock) == BOUND, (
+        "what was sent and not booked stays held until the next start"
+    )
 
 
 def test_money_attempt_and_cached_answer_are_one_commit(make_rig):
@@ -274,7 +277,7 @@ def test_every_text_of_a_request_is_in_the_bound():
 
 def test_a_gate_is_refused_at_once_when_nothing_can_come_back(make_rig):
     rig = make_rig(cap=_cap(1))
-    gate = HoldGate(rig.ledger, rig.clock, patience_s=1000)
+    gate = HoldGate(rig.ledger, rig.clock, (), patience_s=1000)
     with pytest.raises(BudgetExceeded):
-        rig.clock.run(gate.hold(("run",), BOUND * 2, "k"))
+        rig.clock.run(gate.hold(ask(), BOUND * 2))
     assert rig.clock.monotonic() == 0

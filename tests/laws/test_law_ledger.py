@@ -12,9 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
+from paretoken.core.calls import Origin
+from paretoken.core.clock import SystemClock
 from paretoken.core.errors import BudgetExceeded, StoreError
 from paretoken.core.usage import ZERO, from_pico
-from paretoken.records import Database, SqlLedger
+from paretoken.records import Database, SqlJournal, SqlLedger, book_orphans
 from paretoken.records.database import holds_table, scopes_table
 
 OWNERS = ("one", "two")
@@ -77,13 +79,13 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         if full:
             with pytest.raises(BudgetExceeded) as caught:
-                self.ledgers[owner].hold(scopes, from_pico(bound), "key")
+                self.ledgers[owner].hold(scopes, from_pico(bound), "key", Origin())
             error, scope = caught.value, self.scopes[caught.value.scope]
             assert error.scope in full
             assert (error.limit, error.needed) == (from_pico(scope.limit), from_pico(bound))
             assert (error.spent, error.held) == (from_pico(scope.spent), from_pico(scope.held))
             return multiple()
-        hold = self.ledgers[owner].hold(scopes, from_pico(bound), "key")
+        hold = self.ledgers[owner].hold(scopes, from_pico(bound), "key", Origin())
         held = Held(owner, scopes, bound, hold)
         self.held.append(held)
         for name in scopes:
@@ -122,10 +124,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.databases[owner] = self._open()
         self.ledgers[owner] = SqlLedger(self.databases[owner], owner)
         lost = [held for held in self.held if held.open and held.owner == owner]
-        assert self.ledgers[owner].book_orphans() == from_pico(sum(held.bound for held in lost))
+        assert self._book_orphans(owner) == from_pico(sum(held.bound for held in lost))
         for held in lost:
             self._close(held, 0, held.bound)
-        assert self.ledgers[owner].book_orphans() == 0
+        assert self._book_orphans(owner) == 0
+
+    def _book_orphans(self, owner: str) -> Decimal:
+        return book_orphans(self.ledgers[owner], SqlJournal(self.databases[owner]), SystemClock())
 
     @precondition(lambda self: self.held)
     @rule(owner=st.sampled_from(OWNERS), name=st.sampled_from(["run", "team"]), more=st.integers(0, 500))
@@ -157,9 +162,11 @@ def test_two_processes_share_a_scope_to_the_last_pico_dollar(tmp_path: Path):
         ledgers = [SqlLedger(first, "one"), SqlLedger(second, "two")]
         ledgers[0].set_limits({"run": Decimal("1e-11")})
         for i in range(10):
-            ledgers[i % 2].hold(("run",), Decimal("1e-12"), "key")
+            ledgers[i % 2].hold(("run",), Decimal("1e-12"), "key", Origin())
         for ledger in ledgers:
             with pytest.raises(BudgetExceeded):
-                ledger.hold(("run",), Decimal("1e-12"), "key")
-        assert ledgers[0].book_orphans() == Decimal("5e-12"), "another owner's holds are left alone"
+                ledger.hold(("run",), Decimal("1e-12"), "key", Origin())
+        assert book_orphans(ledgers[0], SqlJournal(first), SystemClock()) == Decimal("5e-12"), (
+            "another owner's holds are left alone"
+        )
         assert ledgers[1].spent("run") == (ZERO, Decimal("5e-12"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from paretoken.core.calls import Origin
 from paretoken.core.errors import NewerSchema, SpecError, StoreError
 from paretoken.core.trials import RunInfo
 from paretoken.records import Database, RunBook, SqlCache, SqlJournal, SqlLedger, database_path, project_root
@@ -99,7 +100,7 @@ def test_many_may_open_new_records_at_once(tmp_path: Path):
 def test_money_attempt_and_answer_are_undone_together(database: Database):
     ledger, journal, cache = SqlLedger(database, "run"), SqlJournal(database), SqlCache(database, VirtualClock())
     ledger.set_limits({"run": CAP})
-    hold = ledger.hold(("run",), CAP, "key")
+    hold = ledger.hold(("run",), CAP, "key", Origin())
 
     def fail_after(step: int) -> None:
         with database.transaction():

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 LEVEL = 0.95
@@ -53,22 +51,6 @@ def t_quantile(p: float, degrees: int) -> float:
     return float(stdtrit(degrees, p))
 
 
-def cluster_means(values: Sequence[float], clusters: Sequence[str]) -> NDArray[np.float64]:
-    """One mean per cluster, in order of first appearance: repeats of one sample are not independent samples.
-
-    Args:
-        values: Shape `(n,)`.
-        clusters: Name of each value's cluster, shape `(n,)`.
-
-    Returns:
-        Shape `(n_clusters,)`.
-    """
-    groups: dict[str, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        groups.setdefault(cluster, []).append(value)
-    return np.array([float(np.mean(group)) for group in groups.values()])
-
-
-def quantile(values: Sequence[float], q: float) -> float | None:
+def quantile(values: NDArray[np.float64], q: float) -> float | None:
     """Empirical quantile, or None without values."""
-    return float(np.quantile(np.asarray(values), q)) if len(values) else None
+    return float(np.quantile(values, q)) if len(values) else None

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from paretoken.analysis.estimate import LEVEL, t_quantile
-from paretoken.analysis.summary import column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from paretoken.core.trials import Record
+    from paretoken.records import RecordTable
 
 Direction = Literal["smaller is better", "larger is better"]
 MIN_PAIRS = 10
@@ -59,36 +56,22 @@ class PairedDifference:
         return "smaller is better" if self.name in SMALLER_IS_BETTER else "larger is better"
 
 
-def paired_difference(
-    a: Sequence[Record], b: Sequence[Record], name: str, level: float = LEVEL
-) -> PairedDifference | None:
+def paired_difference(a: RecordTable, b: RecordTable, name: str, level: float = LEVEL) -> PairedDifference | None:
     """Compare two variants on the samples that both have a value for.
 
     Args:
         a: Records of the one variant.
-        b: Records of the other.
+        b: Records of the other, of the same table.
         name: A column of the records: `list_usd`, `latency_s`, a metric, ...
         level: Confidence level of the interval.
 
     Returns:
         B minus A; None when no sample has both values.
     """
-    values_a, values_b = _per_sample(a, name), _per_sample(b, name)
-    common = [sample for sample in values_a if sample in values_b]
-    if not common:
-        return None
-    x = np.array([values_a[sample] for sample in common])
-    y = np.array([values_b[sample] for sample in common])
-    return _difference(name, x, y, level)
-
-
-def _per_sample(records: Sequence[Record], name: str) -> dict[str, float]:
-    groups: dict[str, list[float]] = {}
-    for record in records:
-        value = column(record, name)
-        if value is not None:
-            groups.setdefault(record.sample, []).append(value)
-    return {sample: float(np.mean(values)) for sample, values in groups.items()}
+    samples_a, means_a = a.sample_means(name)
+    samples_b, means_b = b.sample_means(name)
+    common, in_a, in_b = np.intersect1d(samples_a, samples_b, assume_unique=True, return_indices=True)
+    return _difference(name, means_a[in_a], means_b[in_b], level) if len(common) else None
 
 
 def _difference(name: str, x: NDArray[np.float64], y: NDArray[np.float64], level: float) -> PairedDifference:

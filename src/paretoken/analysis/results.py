@@ -6,36 +6,34 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.front import Objectives, Standing, find_front
-from paretoken.analysis.summary import COLUMNS, VariantSummary, summarize
+from paretoken.analysis.summary import VariantSummary, summarize
 from paretoken.analysis.verdict import Comparison, compare
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant
-from paretoken.records import RunBook, SqlJournal, build_records
+from paretoken.records import NUMBERS, Database, RecordTable, RunBook, SqlJournal, build_records, build_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     import pandas as pd
 
-    from paretoken.records import Database
-
 
 class Results:
-    """One run's records and what follows from them.
+    """One run's records and what follows from them. Texts are read from the file when they are asked for.
 
     Args:
         run: The run.
-        records: Its records, as far as they go.
-        samples: Content (`input`, `reference`, `fields`) by sample id.
+        table: The numbers of its records, as far as they go.
+        file: The database.
 
     Attributes:
         labels: Short label by variant id, in the order of the spec.
         variants: By id.
     """
 
-    def __init__(self, run: RunInfo, records: list[Record], samples: Mapping[str, Mapping[str, object]]) -> None:
-        self.run, self.records, self.samples = run, records, samples
+    def __init__(self, run: RunInfo, table: RecordTable, file: Path) -> None:
+        self.run, self.table, self._file = run, table, file
         rows = cast("list[dict[str, Any]]", run.lock["variants"])
         self.labels: dict[str, str] = {row["id"]: row["label"] for row in rows}
         self.variants = {
@@ -49,10 +47,20 @@ class Results:
         Raises:
             SpecError: No such run.
         """
-        book = RunBook(database)
-        run = book.find(reference)
-        records = build_records(SqlJournal(database).read(run.id))
-        return cls(run, records, book.samples(str(cast("dict[str, Any]", run.lock["dataset"])["hash"])))
+        run = RunBook(database).find(reference)
+        return cls(run, build_table(SqlJournal(database).rows(run.id)), database.path)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """All records with their prompts and answers."""
+        with Database(self._file) as database:
+            return build_records(SqlJournal(database).read(self.run.id))
+
+    @cached_property
+    def samples(self) -> dict[str, dict[str, object]]:
+        """Content (`input`, `reference`, `fields`) by sample id."""
+        with Database(self._file) as database:
+            return RunBook(database).samples(str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"]))
 
     @cached_property
     def objectives(self) -> Objectives:
@@ -75,7 +83,7 @@ class Results:
     @cached_property
     def summaries(self) -> list[VariantSummary]:
         """One summary per variant that has records."""
-        return summarize(self.records, self.labels)
+        return summarize(self.table, self.labels)
 
     @cached_property
     def standings(self) -> list[Standing]:
@@ -105,8 +113,8 @@ class Results:
         a, b = self.variant_id(control), self.variant_id(treatment)
         judged = [name for name in self.objectives.maximize if name in self.metrics] or list(self.metrics)
         return compare(
-            [record for record in self.records if record.variant == a],
-            [record for record in self.records if record.variant == b],
+            self.table.of(a),
+            self.table.of(b),
             labels=(self.labels[a], self.labels[b]),
             metrics=judged,
             margins=self.plan.get("margin", {}),
@@ -145,7 +153,7 @@ class Results:
         for standing in self.standings:
             summary = standing.summary
             row: dict[str, object] = {"label": summary.label, "n": summary.n, "on_front": standing.on_front}
-            for name in (*COLUMNS, *self.metrics):
+            for name in (*NUMBERS, *self.metrics):
                 if (estimate := summary.estimates.get(name)) is not None:
                     row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             row |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}

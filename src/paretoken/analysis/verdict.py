@@ -10,7 +10,7 @@ from paretoken.analysis.paired import PairedDifference, paired_difference
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paretoken.core.trials import Record
+    from paretoken.records import RecordTable
 
 Finding = Literal["better", "worse", "not worse", "no difference shown", "undecided", "cannot tell"]
 
@@ -63,8 +63,8 @@ class Comparison:
 
 
 def compare(
-    control: Sequence[Record],
-    treatment: Sequence[Record],
+    control: RecordTable,
+    treatment: RecordTable,
     *,
     labels: tuple[str, str],
     metrics: Sequence[str],

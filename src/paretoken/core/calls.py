@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from paretoken.core.usage import ZERO, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -184,3 +184,8 @@ class Score:
 
 
 Entry = Attempt | Call | Score
+
+
+def paid_usd(attempts: Iterable[Attempt]) -> Decimal:
+    """What attempts cost, assumed money included [USD]."""
+    return sum((attempt.billed_usd + attempt.assumed_usd for attempt in attempts), ZERO)

@@ -125,6 +125,13 @@ class BudgetExceeded(LimitError):
             f"${needed_usd:f}{reset}. Raise the budget and run the same command to go on."
         )
 
+    def resetting(self, at: datetime) -> BudgetExceeded:
+        """The same refusal with the end of the scope's window."""
+        return BudgetExceeded(
+            scope=self.scope, limit_usd=self.limit, spent_usd=self.spent, held_usd=self.held, needed_usd=self.needed,
+            resets_at=at,
+        )  # fmt: skip
+
 
 class QuotaExceeded(LimitError):
     """A request can never fit the quota of requests or tokens per time."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from datetime import datetime
     from decimal import Decimal
 
-    from paretoken.core.calls import Entry, Request, Response
+    from paretoken.core.calls import Entry, Origin, Request, Response
     from paretoken.core.trials import Done, Record, RunInfo, Trial, Wait
     from paretoken.core.usage import Price
 
@@ -164,7 +163,15 @@ class RecordStore(Protocol):
     """A journal: entries are appended and read back in order."""
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Write entries durably, all or none."""
+        """Write entries, all or none; inside an event loop they are on disk once `committed` returns, else at once."""
+        ...
+
+    async def committed(self) -> None:
+        """Return once everything written so far is on disk, with what the ledger and cache wrote beside it.
+
+        Raises:
+            StoreError: It could not be written.
+        """
         ...
 
     def read(self, run: str, after: int = 0) -> Iterable[tuple[int, Entry]]:
@@ -179,28 +186,45 @@ class RecordStore(Protocol):
         """
         ...
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Group writes of the store, and of the ledger and cache that share its database, into one commit."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money reserved for one attempt."""
+    """Money reserved for one attempt.
+
+    Attributes:
+        scopes: Where it is reserved.
+        bound_usd: How much in each of them [USD].
+        key: Key of the request.
+        origin: On whose behalf it is sent.
+    """
 
     id: int
     scopes: tuple[str, ...]
     bound_usd: Decimal
+    key: str
+    origin: Origin
 
 
 class Ledger(Protocol):
     """Money per scope, with a cap that holds at any concurrency."""
 
-    def hold(self, scopes: Sequence[str], bound_usd: Decimal, key: str) -> Hold:
+    def set_limits(self, limits: Mapping[str, Decimal | None]) -> None:
+        """Open scopes or change their caps [USD]; None is a scope without a cap."""
+        ...
+
+    def hold(self, scopes: Sequence[str], bound_usd: Decimal, key: str, origin: Origin) -> Hold:
         """Reserve the upper bound of an attempt in every scope, or in none.
 
         Raises:
             BudgetExceeded: It does not fit; `held` on the error says how much may come back.
+        """
+        ...
+
+    async def committed(self) -> None:
+        """Return once everything written so far is on disk: only then may a held call be sent.
+
+        Raises:
+            StoreError: It could not be written.
         """
         ...
 

@@ -15,23 +15,26 @@ from paretoken.analysis.results import Results
 from paretoken.core.clock import SystemClock
 from paretoken.core.errors import SpecError
 from paretoken.core.trials import Record, RunInfo
+from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import make_trackers
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.forecast import Forecast, forecast
 from paretoken.experiment.resolve import load_design
 from paretoken.experiment.runner import Ending, Progress, drive
+from paretoken.gateway.scopes import Cap
 from paretoken.records import (
     Database,
+    History,
     RunBook,
     SqlCache,
     SqlJournal,
     SqlLedger,
-    build_records,
+    book_orphans,
     database_path,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from paretoken.core.protocols import Clock
     from paretoken.core.trials import Trial
@@ -137,7 +140,7 @@ async def run_async(
             latest = None if fresh or not earlier else earlier[-1]
             if latest is not None and latest.status == "finished" and not retry_errors:
                 results = Results.load(database, latest.id)
-                progress = _progress(design, results.records)
+                progress = _progress(design, len(results.table), SqlLedger(database, latest.id).spent(latest.scope))
                 return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0))
             if latest is None:
                 cache = SqlCache(database, clock, design.spec.cache.max_age)
@@ -201,14 +204,13 @@ async def _go_on(
     trackers = make_trackers(design.spec.track, design.root)
     for tracker in trackers:
         tracker.prepare()
-    ledger.set_limits({info.scope: None if design.spec.budget is None else design.spec.budget.usd})
-    assumed = ledger.book_orphans()
+    caps = [Cap(info.scope, None if design.spec.budget is None else design.spec.budget.usd)]
+    ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
+    assumed = book_orphans(ledger, SqlJournal(database), clock)
     info = replace(info, lock={**design.lock, "estimate": info.lock["estimate"]})
     book.reopen(info.id, info.lock)
-    known = build_records(SqlJournal(database).read(info.id))
-    if retry_errors:
-        known = [record for record in known if record.error is None]
-    progress = _progress(design, known)
+    known = History(SqlJournal(database), info.id, without_errors=retry_errors)
+    progress = _progress(design, len(known), ledger.spent(info.scope))
 
     def on_call(record: Record) -> None:
         progress.count(record)
@@ -218,7 +220,7 @@ async def _go_on(
         for tracker in trackers:
             tracker.on_trial(info, trial, records)
 
-    engine = Engine(design, info, database, ledger, clock, known, on_call)
+    engine = Engine(design, info, database, ledger, caps, clock, known, on_call)
     ending = Ending("stopped", "interrupted")
     try:
         on_progress(progress)
@@ -231,6 +233,6 @@ async def _go_on(
     return Outcome(results, ending, progress, assumed)
 
 
-def _progress(design: Design, known: Sequence[Record]) -> Progress:
+def _progress(design: Design, done: int, spent: tuple[Decimal, Decimal]) -> Progress:
     limit = None if design.spec.budget is None else design.spec.budget.usd
-    return Progress(total=design.n_calls, done=len(known), limit_usd=limit)
+    return Progress(total=design.n_calls, done=done, spent_usd=sum(spent, ZERO), limit_usd=limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from paretoken.core.calls import Call, Score
+from paretoken.core.calls import Call, Score, paid_usd
 from paretoken.core.errors import BrokenBound, ProviderError
 from paretoken.core.protocols import ScoreItem
 from paretoken.core.trials import Record
@@ -14,13 +14,14 @@ from paretoken.pricing import PriceBook
 from paretoken.records import SqlCache, SqlJournal, SqlLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from paretoken.core.calls import Response
     from paretoken.core.protocols import ChatModel, Clock
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design, ModelDesign
-    from paretoken.records import Database
+    from paretoken.gateway.scopes import Cap
+    from paretoken.records import Database, History
 
 RECORDED_TIMEOUT_S = 60.0
 
@@ -33,8 +34,9 @@ class Engine:
         run: The run.
         database: Where everything is written.
         ledger: The run's money.
+        caps: What limits it.
         clock: Time.
-        known: Records of an earlier part of the run; their calls are not made again.
+        known: What an earlier part of the run recorded; those calls are not made again.
         on_call: Called after every cell's call, with its record so far.
     """
 
@@ -44,8 +46,9 @@ class Engine:
         run: RunInfo,
         database: Database,
         ledger: SqlLedger,
+        caps: Sequence[Cap],
         clock: Clock,
-        known: Iterable[Record],
+        known: History,
         on_call: Callable[[Record], None],
     ) -> None:
         self._design, self._run, self._clock, self._on_call = design, run.id, clock, on_call
@@ -53,10 +56,10 @@ class Engine:
         self._cache = SqlCache(database, clock, design.spec.cache.max_age)
         timeouts = [_timeout_s(model) for model in design.models.values()]
         self._prices = PriceBook({id_: model.price for id_, model in design.models.items() if model.price_stated})
-        self._gate = HoldGate(ledger, clock, patience_s=max(timeouts))
+        self._gate = HoldGate(ledger, clock, caps, patience_s=max(timeouts))
         self._onions = {id_: self._onion(model) for id_, model in design.models.items()}
-        self._known = {(record.sample, record.variant, record.repeat): record for record in known}
-        self._scopes = (run.scope,)
+        self._known = known
+        self._scopes = tuple(dict.fromkeys(cap.scope for cap in caps))
 
     def _onion(self, model: ModelDesign) -> ChatModel:
         spec, provider = self._design.spec, model.provider
@@ -109,7 +112,7 @@ class Engine:
 
     async def _answer(self, variant: Variant, cell: Cell) -> tuple[Record, Response | None]:
         key = (cell.sample, variant.id, cell.repeat)
-        known = self._known.pop(key, None)
+        known = self._known.take(*key)
         if known is not None and not (self._lacks_scores(known) and self._forgot(known)):
             return known, known.call.response
         request = self._design.request(variant, cell, self._run, self._scopes)
@@ -118,9 +121,9 @@ class Engine:
         except BrokenBound:
             raise
         except ProviderError as error:
-            call = Call(request, self._clock.now(), error=str(error))
+            call = Call(request, self._clock.now(), error=str(error), billed_usd=paid_usd(error.attempts))
         else:
-            call = Call(request, self._clock.now(), response, billed_usd=response.billed_usd)
+            call = Call(request, self._clock.now(), response, billed_usd=paid_usd(response.attempts))
         record = Record(*key, call=call, scores={})
         if known is None:
             self._on_call(record)
@@ -152,6 +155,7 @@ class Engine:
                                   scorer.provenance)  # fmt: skip
                     out.setdefault((record.sample, record.repeat), {})[scored.metric] = score
         self._journal.append(score for scores in out.values() for score in scores.values())
+        await self._journal.committed()
         return out
 
     def _item(self, record: Record, response: Response) -> ScoreItem:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.front import Objectives
-from paretoken.analysis.summary import COLUMNS, LATENCY_QUANTILES
+from paretoken.analysis.summary import LATENCY_QUANTILES
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
 from paretoken.core.registry import load, registered, suggest
@@ -18,6 +18,7 @@ from paretoken.experiment.space import enumerate_variants, parse_choices
 from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
+from paretoken.records import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -231,7 +232,7 @@ def _objectives(
     spec: Spec, scorers: tuple[Scorer, ...], models: Mapping[str, ModelDesign], source: Source
 ) -> tuple[Objectives, dict[str, str]]:
     metrics = [metric for scorer in scorers for metric in scorer.metrics]
-    known = [*COLUMNS, *(f"latency_s.{q}" for q in LATENCY_QUANTILES), "error_rate", *metrics]
+    known = [*NUMBERS, *(f"latency_s.{q}" for q in LATENCY_QUANTILES), "error_rate", *metrics]
     for part, names in (("minimize", spec.minimize), ("maximize", spec.maximize), ("subject_to", spec.subject_to)):
         for i, name in enumerate(names):
             if name not in known:

@@ -30,6 +30,7 @@ class Progress:
         hits: Of those made now, how many the cache answered.
         failed: Of those made now, how many failed.
         billed_usd: Spent now [USD].
+        spent_usd: Spent by the whole run, in earlier parts too and on calls whose outcome is unknown [USD].
         limit_usd: The run's cap, if there is one [USD].
     """
 
@@ -39,6 +40,7 @@ class Progress:
     hits: int = 0
     failed: int = 0
     billed_usd: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
     limit_usd: Decimal | None = None
 
     def count(self, record: Record) -> None:
@@ -47,6 +49,7 @@ class Progress:
         self.made += 1
         self.failed += record.error is not None
         self.billed_usd += record.call.billed_usd
+        self.spent_usd += record.call.billed_usd
         self.hits += record.call.response is not None and record.call.response.from_cache
 
 

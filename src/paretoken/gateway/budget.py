@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from paretoken.core.calls import Attempt
-from paretoken.core.errors import BrokenBound, BudgetExceeded, ProviderError, Refused
+from paretoken.core.errors import BrokenBound, ProviderError, Refused, SpecError
 from paretoken.core.usage import ZERO, from_pico, to_pico
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Request, Response
-    from paretoken.core.protocols import ChatModel, Clock, Hold, Ledger, PriceSource, RecordStore, ResponseCache
+    from paretoken.core.protocols import ChatModel, Clock, Hold, PriceSource, RecordStore, ResponseCache
     from paretoken.core.usage import Price, Usage
+    from paretoken.gateway.gate import HoldGate
 
 TEMPLATE_TOKENS = 64
 """Room for a chat template's default system prompt."""
 TEMPLATE_TOKENS_PER_MESSAGE = 16
 """Room for the markers around each message."""
-POLL_S = 0.2
-"""How often money held by other processes is looked at again [s]."""
 
 
 def bound_usd(request: Request, price: Price, timeout_s: float) -> Decimal:
@@ -42,61 +40,11 @@ def bound_usd(request: Request, price: Price, timeout_s: float) -> Decimal:
     return from_pico(to_pico(bound))
 
 
-class HoldGate:
-    """Waits for money that calls in flight may give back, in order of arrival. One per ledger and process."""
-
-    def __init__(self, ledger: Ledger, clock: Clock, patience_s: float) -> None:
-        self._ledger, self._clock, self._patience_s = ledger, clock, patience_s
-        self._turn = asyncio.Lock()
-        self._settled = asyncio.Event()
-        self._in_flight = 0
-        self._exhausted: BudgetExceeded | None = None
-
-    async def hold(self, scopes: tuple[str, ...], bound_usd: Decimal, key: str) -> Hold:
-        """Reserve money, waiting while holds in flight may still come back.
-
-        Raises:
-            BudgetExceeded: It does not fit whatever comes back, or what others hold did not come back in time. From
-                then on everything is refused: going on with cheaper calls would bias the sample.
-        """
-        async with self._turn:
-            if self._exhausted is not None:
-                raise self._exhausted
-            gives_up_at = self._clock.monotonic() + self._patience_s
-            while True:
-                try:
-                    hold = self._ledger.hold(scopes, bound_usd, key)
-                except BudgetExceeded as error:
-                    hopeless = error.spent + error.needed > error.limit
-                    if hopeless or (not self._in_flight and self._clock.monotonic() >= gives_up_at):
-                        self._exhausted = error
-                        raise
-                    await self._wait()
-                else:
-                    self._in_flight += 1
-                    return hold
-
-    async def _wait(self) -> None:
-        if not self._in_flight:
-            await self._clock.sleep(POLL_S)
-            return
-        self._settled.clear()
-        await self._settled.wait()
-
-    def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
-        """Book an attempt."""
-        self._ledger.settle(hold, billed_usd, assumed_usd)
-
-    def leave(self) -> None:
-        """An attempt is over, booked or not: wake whoever waits."""
-        self._in_flight -= 1
-        self._settled.set()
-
-
 class Budget:
     """Holds, settles and journals every attempt.
 
-    The money, the attempt and the answer's cache entry are one commit, made before anything else runs.
+    The hold is on disk before the request is sent. Money, attempt and the answer's cache entry are written in one turn
+    of the event loop, hence one commit; the outermost layer waits for it.
 
     Args:
         inner: The next layer.
@@ -128,11 +76,14 @@ class Budget:
         """Answer through the inner layer with the money for it reserved."""
         price = self._prices.price(request.model, self._clock.now())
         bound = ZERO if self._recorded else bound_usd(request, price, self._timeout_s)
-        hold = await self._gate.hold(request.origin.scopes, bound, request.key)
+        hold = await self._gate.hold(request, bound)
         try:
             response = await self._inner.generate(request)
         except ProviderError as error:
             error.attempts = (self._book_failure(request, hold, error, price),)
+            raise
+        except SpecError:  # the provider cannot even start: nothing was sent
+            self._gate.settle(hold, ZERO, ZERO)
             raise
         except BaseException:
             self._book(request, hold, Attempt(request.key, request.origin, self._clock.now(), "cancelled",
@@ -142,12 +93,15 @@ class Budget:
 
     def _book_answer(self, request: Request, hold: Hold, response: Response, price: Price) -> Response:
         list_usd = _cost(response.usage, price)
-        billed = ZERO if self._recorded else list_usd
+        billed = ZERO if self._recorded or response.usage.estimated else list_usd
+        assumed = hold.bound_usd if response.usage.estimated and not self._recorded else ZERO
         attempt = Attempt(
             request.key, request.origin, self._clock.now(), "ok", response.usage,
-            billed_usd=billed, price_row=price.row, latency_s=response.latency_s,
+            billed_usd=billed, assumed_usd=assumed, price_row=price.row, latency_s=response.latency_s,
         )  # fmt: skip
-        priced = replace(response, list_usd=list_usd, billed_usd=billed, price_row=price.row, attempts=(attempt,))
+        priced = replace(
+            response, list_usd=list_usd, billed_usd=billed + assumed, price_row=price.row, attempts=(attempt,)
+        )
         self._book(request, hold, attempt, priced)
         return priced
 
@@ -166,14 +120,10 @@ class Budget:
         return attempt
 
     def _book(self, request: Request, hold: Hold, attempt: Attempt, answer: Response | None = None) -> None:
-        try:
-            with self._journal.transaction():
-                self._gate.settle(hold, attempt.billed_usd, attempt.assumed_usd)
-                self._journal.append([attempt])
-                if answer is not None and self._cache is not None:
-                    self._cache.put(request.key, answer)
-        finally:
-            self._gate.leave()
+        self._gate.settle(hold, attempt.billed_usd, attempt.assumed_usd)
+        self._journal.append([attempt])
+        if answer is not None and self._cache is not None:
+            self._cache.put(request.key, answer)
         if attempt.billed_usd > hold.bound_usd:
             broken = BrokenBound(
                 f"{request.model} billed ${attempt.billed_usd:f} for a call bounded at ${hold.bound_usd:f}: the run "

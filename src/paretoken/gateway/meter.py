@@ -1,17 +1,18 @@
-"""The outermost layer: every logical call is recorded once, with its attempts or its hit."""
+"""The outermost layer: every logical call is recorded once, with its attempts or its hit.
+
+No layer between this one and Budget waits for anything once an answer is there, so the call, its money and its cache
+entry are one commit.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.core.calls import Call
+from paretoken.core.calls import Call, paid_usd
 from paretoken.core.errors import ProviderError
-from paretoken.core.usage import ZERO
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from paretoken.core.calls import Attempt, Request, Response
+    from paretoken.core.calls import Request, Response
     from paretoken.core.protocols import ChatModel, Clock, RecordStore
 
 
@@ -26,14 +27,11 @@ class Meter:
         try:
             response = await self._inner.generate(request)
         except ProviderError as error:
-            self._record(Call(request, self._clock.now(), error=str(error), billed_usd=_paid(error.attempts)))
+            await self._record(Call(request, self._clock.now(), error=str(error), billed_usd=paid_usd(error.attempts)))
             raise
-        self._record(Call(request, self._clock.now(), response, billed_usd=_paid(response.attempts)))
+        await self._record(Call(request, self._clock.now(), response, billed_usd=paid_usd(response.attempts)))
         return response
 
-    def _record(self, call: Call) -> None:
+    async def _record(self, call: Call) -> None:
         self._journal.append([call])
-
-
-def _paid(attempts: tuple[Attempt, ...]) -> Decimal:
-    return sum((attempt.billed_usd + attempt.assumed_usd for attempt in attempts), ZERO)
+        await self._journal.committed()

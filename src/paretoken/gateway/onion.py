@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.gateway.budget import Budget, HoldGate
+from paretoken.gateway.budget import Budget
 from paretoken.gateway.cache import Cache, CacheMode
+from paretoken.gateway.gate import HoldGate
 from paretoken.gateway.meter import Meter
 from paretoken.gateway.quota import Limits, Quota
 from paretoken.gateway.retry import Backoff, Retry

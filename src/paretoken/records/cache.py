@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
+from zlib import crc32
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects.sqlite import insert
 
 from paretoken.records.codec import decode_response, encode_response
 from paretoken.records.database import Database, responses_table
+from paretoken.records.statement import Statement
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -17,9 +20,15 @@ if TYPE_CHECKING:
     from paretoken.core.protocols import Clock
 
 
-_SELECT = select(responses_table.c.at, responses_table.c.body).where(responses_table.c.key == bindparam("wanted"))
-_DELETE = delete(responses_table).where(responses_table.c.key == bindparam("wanted"))
-_INSERT = insert(responses_table)
+_table = responses_table.c
+_SELECT = Statement(select(_table.at, _table.body, _table.crc).where(_table.key == bindparam("wanted")))
+_upsert = insert(responses_table)
+_PUT = Statement(
+    _upsert.on_conflict_do_update(
+        index_elements=["key"], set_={name: _upsert.excluded[name] for name in ("at", "body", "crc")}
+    ),
+    "key", "at", "body", "crc",
+)  # fmt: skip
 
 
 class SqlCache:
@@ -37,18 +46,17 @@ class SqlCache:
         self._max_age = max_age
 
     def get(self, key: str) -> Response | None:
-        """The stored answer, or None."""
-        row = self._database.connection.execute(_SELECT, {"wanted": key}).first()
-        if row is None:
+        """The stored answer, or None; one that no longer is what was written is none."""
+        row = _SELECT.run(self._database.connection, {"wanted": key}).first()
+        if row is None or row.crc != crc32(row.body.encode()):
             return None
         if self._max_age is not None and self._clock.now() - datetime.fromisoformat(row.at) > self._max_age:
             return None
         return decode_response(row.body)
 
     def put(self, key: str, response: Response) -> None:
-        """Keep an answer, in place of an older one."""
-        connection = self._database.connection
-        with self._database.transaction():
-            connection.execute(_DELETE, {"wanted": key})
-            row = {"key": key, "at": self._clock.now().isoformat(), "body": encode_response(response)}
-            connection.execute(_INSERT, row)
+        """Keep an answer, in place of an older one, as part of this turn's commit."""
+        body = encode_response(response)
+        row = {"key": key, "at": self._clock.now().isoformat(), "body": body, "crc": crc32(body.encode())}
+        with self._database.turn():
+            _PUT.run(self._database.connection, row)

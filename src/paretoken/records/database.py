@@ -1,7 +1,8 @@
-"""The database: schema, opening, and one transaction for everything that must be true together."""
+"""The database: schema, opening, and one commit for everything that must be true together."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.engine import ExceptionContext
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = ".paretoken"
 
 metadata = MetaData()
@@ -73,6 +74,7 @@ entries_table = Table(
     Column("repeat", Integer, nullable=False),
     Column("role", String, nullable=False),
     Column("body", Text, nullable=False),
+    Column("crc", Integer, nullable=False),  # of the body: disks err, and a digit that changed looks like any other
     Index("entries_by_run", "run", "seq"),
 )
 
@@ -94,6 +96,7 @@ holds_table = Table(
     Column("scopes", String, nullable=False),
     Column("bound_pico", BigInteger, nullable=False),
     Column("key", String, nullable=False),
+    Column("origin", String, nullable=False),
     sqlite_autoincrement=True,  # a settled hold's id is never given to another
 )
 
@@ -103,6 +106,7 @@ responses_table = Table(
     Column("key", String, primary_key=True),
     Column("at", String, nullable=False),
     Column("body", Text, nullable=False),
+    Column("crc", Integer, nullable=False),
 )
 
 
@@ -123,7 +127,8 @@ def database_path(root: Path) -> Path:
 class Database:
     """One connection to the records of a project.
 
-    Writes are synchronous and happen on the caller's thread: a received answer is on disk before anything else runs.
+    Inside an event loop, all that one turn of the loop writes is one commit, so that a hundred calls in flight share
+    the wait for the disk. Writes happen on the caller's thread.
 
     Args:
         path: The SQLite file; its folder is made if missing.
@@ -136,6 +141,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._in_transaction = False
+        self._waiting: list[asyncio.Future[None]] | None = None  # for the commit of this turn, if it wrote anything
+        self._failure: StoreError | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -161,10 +168,15 @@ class Database:
                 f"{self.path}: the records have schema {found}, this version reads up to {SCHEMA_VERSION}. "
                 "Upgrade paretoken, or move the file away to start afresh."
             )
+        if found < SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path}: the records have schema {found} of an early version; this one writes {SCHEMA_VERSION}. "
+                "Move the file away to start afresh."
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit everything inside together, or nothing; one inside another is part of it.
+        """Commit everything inside together and at once, or nothing; one inside another is part of it.
 
         Raises:
             StoreError: The disk is full, the file is read-only or damaged.
@@ -172,20 +184,91 @@ class Database:
         if self._in_transaction:
             yield
             return
-        self.connection.exec_driver_sql("BEGIN IMMEDIATE")
+        self.commit()
+        self._begin()
         self._in_transaction = True
         try:
             yield
             self.connection.exec_driver_sql("COMMIT")
         except BaseException:
-            with suppress(StoreError):  # SQLite may have rolled back by itself, e.g. when the disk is full
-                self.connection.exec_driver_sql("ROLLBACK")
+            self._rollback()
             raise
         finally:
             self._in_transaction = False
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Write as part of the commit of this turn of the event loop; outside a loop, in a transaction of its own.
+
+        Whoever must know that it is on disk awaits `committed`. Whatever may refuse is checked before the first
+        write: an error inside that is no `StoreError` undoes nothing.
+
+        Raises:
+            StoreError: This or an earlier turn could not be written.
+        """
+        if self._in_transaction or not (loop := _running_loop()):
+            with self.transaction():
+                yield
+            return
+        if self._failure is not None:
+            raise self._failure
+        if self._waiting is None:
+            self._begin()
+            self._waiting = []
+            loop.call_soon(self.commit)
+        try:
+            yield
+        except StoreError as error:
+            self._rollback()
+            self._end_turn(error)
+            raise
+
+    def commit(self) -> None:
+        """Commit what this turn wrote so far; a failure goes to all who wait for it or write in a later turn."""
+        if self._waiting is None:
+            return
+        try:
+            self.connection.exec_driver_sql("COMMIT")
+        except StoreError as error:
+            self._rollback()
+            self._end_turn(error)
+        else:
+            self._end_turn(None)
+
+    async def committed(self) -> None:
+        """Return once everything written so far is on disk.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._waiting is not None:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+    def _begin(self) -> None:
+        self.connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def _rollback(self) -> None:
+        with suppress(StoreError):  # SQLite may have rolled back by itself, e.g. when the disk is full
+            self.connection.exec_driver_sql("ROLLBACK")
+
+    def _end_turn(self, error: StoreError | None) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        self._failure = error or self._failure
+        for waiter in waiting:
+            if waiter.done():  # cancelled
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
     def close(self) -> None:
-        """Give the connection back."""
+        """Commit what is open and give the connection back."""
+        self.commit()
         self.connection.close()
         self._engine.dispose()
 
@@ -194,6 +277,13 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _make_engine(path: Path) -> Engine:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from sqlalchemy import insert, select
 
 from paretoken.core.calls import Origin
+from paretoken.core.errors import StoreError
 from paretoken.records.codec import Content, decode, encode
 from paretoken.records.database import Database, entries_table
+from paretoken.records.statement import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Row
 
     from paretoken.core.calls import Entry
 
-_INSERT = insert(entries_table)
+_table = entries_table.c
+_INSERT = Statement(insert(entries_table), *(column.name for column in _table if column.name != "seq"))
 
 
 class SqlJournal:
@@ -32,7 +37,7 @@ class SqlJournal:
         self._content = content
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Write entries durably, all or none."""
+        """Write entries, all or none, as part of this turn's commit."""
         rows = []
         for entry in entries:
             kind, body = encode(entry, self._content)
@@ -46,23 +51,47 @@ class SqlJournal:
                     "repeat": origin.repeat,
                     "role": origin.role,
                     "body": body,
+                    "crc": crc32(body.encode()),
                 }
             )
         if rows:
-            with self._database.transaction():
-                self._database.connection.execute(_INSERT, rows)
+            with self._database.turn():
+                _INSERT.run_many(self._database.connection, rows)
+
+    async def committed(self) -> None:
+        """Return once everything written so far is on disk."""
+        await self._database.committed()
 
     def read(self, run: str, after: int = 0) -> Iterator[tuple[int, Entry]]:
-        """Entries of a run in order of writing, streamed."""
-        query = (
-            select(entries_table)
-            .where(entries_table.c.run == run, entries_table.c.seq > after)
-            .order_by(entries_table.c.seq)
-        )
-        for row in self._database.connection.execute(query):
-            origin = Origin(row.run, row.sample, row.variant, row.repeat, row.role)
-            yield row.seq, decode(row.kind, row.body, origin)
+        """Entries of a run in order of writing, streamed.
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """One commit for everything written inside."""
-        return self._database.transaction()
+        Raises:
+            StoreError: An entry is damaged.
+        """
+        for row in self.rows(run, after):
+            yield row.seq, _entry(row)
+
+    def rows(self, run: str, after: int = 0) -> Iterator[Row[tuple[object, ...]]]:
+        """`read` without making entries: rows of the table, checked against their sums."""
+        query = select(entries_table).where(_table.run == run, _table.seq > after).order_by(_table.seq)
+        for row in self._database.connection.execute(query):
+            yield self._check(row)
+
+    def read_some(self, numbers: Iterable[int]) -> Iterator[Entry]:
+        """Entries by their numbers, in order of writing."""
+        query = select(entries_table).where(_table.seq.in_(list(numbers))).order_by(_table.seq)
+        for row in self._database.connection.execute(query):
+            yield _entry(self._check(row))
+
+    def _check(self, row: Row[tuple[object, ...]]) -> Row[tuple[object, ...]]:
+        if row.crc != crc32(row.body.encode()):
+            raise StoreError(
+                f"{self._database.path}: entry {row.seq} of run {row.run} is damaged. `paretoken runs recover` keeps "
+                "all that is sound."
+            )
+        return row
+
+
+def _entry(row: Row[tuple[object, ...]]) -> Entry:
+    origin = Origin(row.run, row.sample, row.variant, row.repeat, row.role)
+    return decode(row.kind, row.body, origin)

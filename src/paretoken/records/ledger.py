@@ -6,32 +6,37 @@ their bound) and `held` (reserved by attempts in flight). The law: billed + assu
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from paretoken.core.calls import Attempt, Origin
 from paretoken.core.errors import BudgetExceeded, SpecError, StoreError
 from paretoken.core.protocols import Hold
 from paretoken.core.registry import suggest
 from paretoken.core.usage import from_pico, to_pico
 from paretoken.records.database import Database, holds_table, scopes_table
+from paretoken.records.statement import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from paretoken.core.protocols import Clock, RecordStore
 
 _SEPARATOR = "\n"
 
-# Built once: these run for every attempt.
 _table = scopes_table.c
-_in_scopes = _table.name.in_(bindparam("scopes", expanding=True))
-_SELECT_SCOPES = select(scopes_table).where(_in_scopes)
-_RESERVE = update(scopes_table).where(_in_scopes).values(held_pico=_table.held_pico + bindparam("bound"))
-_INSERT_HOLD = insert(holds_table)
-_DELETE_HOLD = delete(holds_table).where(holds_table.c.id == bindparam("hold"))
-_BOOK = (
+_named = _table.name == bindparam("scope")
+_SCOPE = Statement(select(scopes_table).where(_named))
+_RESERVE = Statement(update(scopes_table).where(_named).values(held_pico=_table.held_pico + bindparam("bound")))
+_INSERT_HOLD = Statement(insert(holds_table), "owner", "scopes", "bound_pico", "key", "origin")
+_DELETE_HOLD = Statement(delete(holds_table).where(holds_table.c.id == bindparam("hold")))
+_BOOK = Statement(
     update(scopes_table)
-    .where(_in_scopes)
+    .where(_named)
     .values(
         held_pico=_table.held_pico - bindparam("bound"),
         billed_pico=_table.billed_pico + bindparam("billed"),
@@ -40,12 +45,28 @@ _BOOK = (
 )
 
 
+def book_orphans(ledger: SqlLedger, journal: RecordStore, clock: Clock) -> Decimal:
+    """Book what calls in flight may have cost when their process died, as attempts whose outcome is unknown.
+
+    Returns:
+        The money booked [USD].
+    """
+    total = Decimal(0)
+    with ledger.transaction():
+        for hold in ledger.orphans():
+            ledger.settle(hold, Decimal(0), hold.bound_usd)
+            journal.append([Attempt(hold.key, hold.origin, clock.now(), "lost", assumed_usd=hold.bound_usd,
+                                    error="the process ended before the answer came")])  # fmt: skip
+            total += hold.bound_usd
+    return total
+
+
 class SqlLedger:
     """A `Ledger` in a project's database.
 
     Args:
         database: Where the money is booked.
-        owner: Who holds money through this ledger; what a dead owner still holds is booked by `book_orphans`.
+        owner: Who holds money through this ledger; what a dead owner still holds `orphans` gives.
     """
 
     def __init__(self, database: Database, owner: str) -> None:
@@ -67,21 +88,22 @@ class SqlLedger:
                         )
                     )
 
-    def book_orphans(self) -> Decimal:
-        """Book what this owner held when it last died as assumed [USD].
+    def orphans(self) -> list[Hold]:
+        """What this owner held when it last died: calls that were in flight, whose outcome is unknown.
 
         The caller makes sure that no other process holds money under the same owner.
         """
-        orphans = self._database.connection.execute(select(holds_table).where(holds_table.c.owner == self._owner)).all()
-        total = Decimal(0)
-        for row in orphans:
-            hold = Hold(row.id, tuple(row.scopes.split(_SEPARATOR)), from_pico(row.bound_pico))
-            self.settle(hold, Decimal(0), hold.bound_usd)
-            total += hold.bound_usd
-        return total
+        query = select(holds_table).where(holds_table.c.owner == self._owner).order_by(holds_table.c.id)
+        return [
+            Hold(
+                row.id, tuple(row.scopes.split(_SEPARATOR)) if row.scopes else (), from_pico(row.bound_pico), row.key,
+                Origin(*json.loads(row.origin)),
+            )
+            for row in self._database.connection.execute(query)
+        ]  # fmt: skip
 
-    def hold(self, scopes: Sequence[str], bound_usd: Decimal, key: str) -> Hold:
-        """Reserve the upper bound of an attempt in every scope, or in none.
+    def hold(self, scopes: Sequence[str], bound_usd: Decimal, key: str, origin: Origin) -> Hold:
+        """Reserve the upper bound of an attempt in every scope, or in none, as part of this turn's commit.
 
         Raises:
             BudgetExceeded: It does not fit.
@@ -89,28 +111,46 @@ class SqlLedger:
         """
         bound = to_pico(bound_usd)
         connection = self._database.connection
-        with self._database.transaction():
-            rows = connection.execute(_SELECT_SCOPES, {"scopes": scopes}).all()
-            if unknown := set(scopes) - {row.name for row in rows}:
-                known = connection.scalars(select(_table.name)).all()
-                raise SpecError(f"there is no budget scope {min(unknown)!r}.", fix=suggest(min(unknown), known))
-            for row in rows:
-                spent = row.billed_pico + row.assumed_pico
-                if row.limit_pico is not None and spent + row.held_pico + bound > row.limit_pico:
-                    raise BudgetExceeded(
-                        scope=row.name,
-                        limit_usd=from_pico(row.limit_pico),
-                        spent_usd=from_pico(spent),
-                        held_usd=from_pico(row.held_pico),
-                        needed_usd=bound_usd,
-                    )
-            connection.execute(_RESERVE, {"scopes": scopes, "bound": bound})
-            hold = {"owner": self._owner, "scopes": _SEPARATOR.join(scopes), "bound_pico": bound, "key": key}
-            result = connection.execute(_INSERT_HOLD, hold)
-        return Hold(result.lastrowid, tuple(scopes), bound_usd)
+        with self._database.turn():
+            for scope in scopes:
+                self._check_room(scope, bound)
+            for scope in scopes:
+                _RESERVE.run(connection, {"scope": scope, "bound": bound})
+            row = {
+                "owner": self._owner,
+                "scopes": _SEPARATOR.join(scopes),
+                "bound_pico": bound,
+                "key": key,
+                "origin": json.dumps([origin.run, origin.sample, origin.variant, origin.repeat, origin.role]),
+            }
+            number = _INSERT_HOLD.run(connection, row).lastrowid
+        return Hold(number, tuple(scopes), bound_usd, key, origin)
+
+    def _check_room(self, scope: str, bound: int) -> None:
+        row = _SCOPE.run(self._database.connection, {"scope": scope}).first()
+        if row is None:
+            known = self._database.connection.scalars(select(_table.name)).all()
+            raise SpecError(f"there is no budget scope {scope!r}.", fix=suggest(scope, known))
+        spent = row.billed_pico + row.assumed_pico
+        if row.limit_pico is not None and spent + row.held_pico + bound > row.limit_pico:
+            raise BudgetExceeded(
+                scope=scope,
+                limit_usd=from_pico(row.limit_pico),
+                spent_usd=from_pico(spent),
+                held_usd=from_pico(row.held_pico),
+                needed_usd=from_pico(bound),
+            )
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One commit for everything written inside, by the journal of the same database too."""
+        return self._database.transaction()
+
+    async def committed(self) -> None:
+        """Return once everything written so far is on disk."""
+        await self._database.committed()
 
     def settle(self, hold: Hold, billed_usd: Decimal, assumed_usd: Decimal) -> None:
-        """Book what the attempt cost and give the rest of the hold back.
+        """Book what the attempt cost and give the rest of the hold back, as part of this turn's commit.
 
         Raises:
             StoreError: The hold was settled before.
@@ -121,10 +161,12 @@ class SqlLedger:
             "billed": to_pico(billed_usd),
             "assumed": to_pico(assumed_usd),
         }
-        with self._database.transaction():
-            if not connection.execute(_DELETE_HOLD, {"hold": hold.id}).rowcount:
+        with self._database.turn():
+            if not _DELETE_HOLD.run(connection, {"hold": hold.id}).rowcount:
                 raise StoreError(f"hold {hold.id} of ${hold.bound_usd:f} was settled before; its money is booked once")
-            connection.execute(_BOOK, {"scopes": hold.scopes, **money})
+            for scope in hold.scopes:
+                if not _BOOK.run(connection, {"scope": scope, **money}).rowcount:
+                    raise StoreError(f"the budget scope {scope!r} was removed while a call drew on it")
 
     def release(self, hold: Hold) -> None:
         """Give the whole hold back."""

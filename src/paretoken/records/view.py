@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from paretoken.core.calls import Attempt, Call
 from paretoken.core.trials import Record
@@ -14,6 +15,45 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from paretoken.core.calls import Entry, Score
+    from paretoken.records.journal import SqlJournal
+
+
+class History:
+    """What an earlier part of a run recorded, by cell, read from the journal when it is asked for.
+
+    Args:
+        journal: The journal.
+        run: Run id.
+        without_errors: Leave failed calls out, so that they are made again.
+    """
+
+    def __init__(self, journal: SqlJournal, run: str, *, without_errors: bool) -> None:
+        self._journal = journal
+        self._entries: dict[tuple[str, str, int], list[int]] = {}
+        for row in journal.rows(run):
+            cell = (row.sample, row.variant, row.repeat)
+            if row.role != "subject":
+                continue
+            if row.kind == "call":
+                if without_errors and json.loads(row.body)["error"] is not None:
+                    self._entries.pop(cell, None)
+                else:
+                    self._entries[cell] = [row.seq]
+            elif row.kind == "score" and cell in self._entries:
+                self._entries[cell].append(row.seq)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def take(self, sample: str, variant: str, repeat: int) -> Record | None:
+        """The record of a cell, once; its bill is its last call's."""
+        numbers = self._entries.pop((sample, variant, repeat), None)
+        if numbers is None:
+            return None
+        call, *scores = self._journal.read_some(numbers)
+        return Record(
+            sample, variant, repeat, cast("Call", call), {score.metric: score for score in cast("list[Score]", scores)}
+        )
 
 
 def build_records(entries: Iterable[tuple[int, Entry]]) -> list[Record]:

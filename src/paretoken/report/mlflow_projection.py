@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
-    from paretoken.core.trials import Record
+    from paretoken.records import RecordTable
 
 RUN_TAG = "paretoken.run"
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -51,14 +51,12 @@ class Projection:
         started = _milliseconds(datetime.fromisoformat(self._run.started_at))
         parent = self._create(self._run.id, started, {"verdict": self._verdict()})
         ended = _milliseconds(datetime.fromisoformat(self._run.finished_at or self._run.started_at))
-        by_variant: dict[str, list[Record]] = {}
-        for record in self._results.records:
-            by_variant.setdefault(record.variant, []).append(record)
         table = self._table()
         for standing in self._results.standings:
             id_ = standing.summary.variant
-            self._write_variant(parent, standing, by_variant[id_], table[table["variant"] == id_])
-            ended = max(ended, _milliseconds(_end(by_variant[id_])))
+            rows = self._results.table.of(id_)
+            self._write_variant(parent, standing, rows, table[table["variant"] == id_])
+            ended = max(ended, _end_ms(rows))
         self._write_parent(parent, ended)
         self._end(parent, ended)
 
@@ -111,10 +109,10 @@ class Projection:
         for id_, prompt in self._lock["prompts"].items():
             (folder / "prompts" / _file_name(id_)).write_text(prompt["text"], encoding="utf-8")
 
-    def _write_variant(self, parent: str, standing: Standing, records: list[Record], table: pd.DataFrame) -> None:
+    def _write_variant(self, parent: str, standing: Standing, rows: RecordTable, table: pd.DataFrame) -> None:
         summary = standing.summary
         variant = self._results.variants[summary.variant]
-        start_ms, end_ms = _milliseconds(min(r.call.at for r in records)), _milliseconds(_end(records))
+        start_ms, end_ms = int(1000 * rows.at_s.min()), _end_ms(rows)
         sentences = [c.sentence for c in self._results.comparisons if c.treatment == summary.label]
         tags = {
             "mlflow.parentRunId": parent,
@@ -202,8 +200,8 @@ def _dataset_input(dataset: Mapping[str, Any]) -> DatasetInput:
     )
 
 
-def _end(records: list[Record]) -> datetime:
-    return max(r.call.at + timedelta(seconds=(r.call.response and r.call.response.latency_s) or 0) for r in records)
+def _end_ms(rows: RecordTable) -> int:
+    return int(1000 * rows.at_s.max())
 
 
 def _milliseconds(at: datetime) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.usage import ZERO
@@ -12,6 +14,7 @@ from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
     from paretoken.analysis.results import Results
+    from paretoken.records import RecordTable
 
 
 def closing_rows(results: Results) -> list[dict[str, Any]]:
@@ -45,12 +48,12 @@ def describe_run(results: Results) -> dict[str, Any]:
     run = results.run
     lock: dict[str, Any] = dict(run.lock)
     estimate = lock["estimate"]
-    responses = [record.call.response for record in results.records if record.call.response is not None]
-    list_usd = sum((response.list_usd for response in responses), ZERO)
-    billed_usd = sum((record.call.billed_usd for record in results.records), ZERO)
+    table = results.table
+    list_usd = sum((summary.list_usd_total for summary in results.summaries), ZERO)
+    billed_usd = sum((summary.billed_usd_total for summary in results.summaries), ZERO)
     failures = [
         {"sample": r.sample, "variant": results.labels[r.variant], "repeat": r.repeat, "error": r.error}
-        for r in results.records
+        for r in (results.records if table.failed.any() else ())
         if r.error is not None
     ]
     return {
@@ -61,9 +64,9 @@ def describe_run(results: Results) -> dict[str, Any]:
         "finished": run.finished_at,
         "dataset": f"{lock['dataset']['path']} ({lock['dataset']['n']} samples, {lock['dataset']['hash']})",
         "estimate against actual": [
-            _against("calls", estimate["calls"], None, len(results.records)),
-            _against("prompt tokens", estimate["input_tokens"], None, sum(r.usage.input_tokens for r in responses)),
-            _against("answer tokens", 0, estimate["output_tokens_max"], sum(r.usage.output_tokens for r in responses)),
+            _against("calls", estimate["calls"], None, len(table)),
+            _against("prompt tokens", estimate["input_tokens"], None, _total(table, "input_tokens")),
+            _against("answer tokens", 0, estimate["output_tokens_max"], _total(table, "output_tokens")),
             _against("list cost, USD", estimate["low_usd"], estimate["high_usd"], list_usd),
             _against("billed cost, USD", estimate["low_usd"], estimate["high_usd"], billed_usd),
         ],
@@ -74,6 +77,10 @@ def describe_run(results: Results) -> dict[str, Any]:
         ],
         "failures": failures,
     }
+
+
+def _total(table: RecordTable, name: str) -> int:
+    return int(np.nansum(table.values[name]))
 
 
 def _against(what: str, low: object, high: object, actual: object) -> dict[str, str]:

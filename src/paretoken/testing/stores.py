@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from paretoken.core.calls import Entry
     from paretoken.core.protocols import Hold, Ledger, RecordStore, ResponseCache
 
+NOBODY = Origin()
 AT = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 TEXTS = (
     "Short.",
@@ -118,28 +120,18 @@ class RecordStoreSuite:
         _expect(LookupError, lambda: store.append(failing()))
         assert list(store.read("run")) == []
 
-    def test_a_transaction_is_one_commit(self) -> None:
-        """Nothing is seen before its end, and nothing stays of one that fails, however deep."""
+    def test_what_a_turn_wrote_is_durable_once_committed(self) -> None:
+        """Inside an event loop `append` returns at once and `committed` when it is on disk."""
         store, entries = self.make_store(), make_entries("run")
         other = self.reopen(store)
-        with store.transaction():
-            store.append(entries[:1])
-            with store.transaction():
-                store.append(entries[1:2])
-            assert list(other.read("run")) == []
-        assert [entry for _, entry in other.read("run")] == entries[:2]
 
-        def fail() -> None:
-            with store.transaction():
-                store.append(entries[2:3])
-                with store.transaction():
-                    store.append(entries[3:])
-                    raise LookupError
+        async def main() -> None:
+            store.append(entries[:2])
+            store.append(entries[2:])
+            await store.committed()
+            assert [entry for _, entry in other.read("run")] == entries
 
-        _expect(LookupError, fail)
-        assert [entry for _, entry in store.read("run")] == entries[:2]
-        store.append(entries[2:])
-        assert [entry for _, entry in other.read("run")] == entries
+        asyncio.run(main())
 
 
 class LedgerSuite:
@@ -152,20 +144,20 @@ class LedgerSuite:
     def _check_left(self, ledger: Ledger, scope: str, left: str) -> None:
         """Exactly this much fits, and not a pico-dollar more."""
         _refused(ledger, (scope,), Decimal(left) + Decimal("1e-12"))
-        ledger.release(ledger.hold((scope,), Decimal(left), "probe"))
+        ledger.release(ledger.hold((scope,), Decimal(left), "probe", NOBODY))
 
     def test_a_hold_may_fill_its_scope(self) -> None:
         """The cap itself fits; decimal fractions add without drift."""
         ledger = self.make_ledger({"run": Decimal("0.3")})
-        ledger.hold(("run",), Decimal("0.1"), "a")
-        ledger.hold(("run",), Decimal("0.2"), "b")
+        ledger.hold(("run",), Decimal("0.1"), "a", NOBODY)
+        ledger.hold(("run",), Decimal("0.2"), "b", NOBODY)
         self._check_left(ledger, "run", "0")
 
     def test_a_refusal_says_why(self) -> None:
         """Limit, spent, held and needed money are on the error."""
         ledger = self.make_ledger({"run": Decimal(1)})
-        ledger.settle(ledger.hold(("run",), Decimal("0.5"), "a"), Decimal("0.25"), Decimal("0.125"))
-        ledger.hold(("run",), Decimal("0.1"), "b")
+        ledger.settle(ledger.hold(("run",), Decimal("0.5"), "a", NOBODY), Decimal("0.25"), Decimal("0.125"))
+        ledger.hold(("run",), Decimal("0.1"), "b", NOBODY)
         error = _refused(ledger, ("run",), Decimal(1))
         assert (error.scope, error.limit, error.needed) == ("run", Decimal(1), Decimal(1))
         assert (error.spent, error.held) == (Decimal("0.375"), Decimal("0.1"))
@@ -173,20 +165,20 @@ class LedgerSuite:
     def test_settling_books_the_cost_and_frees_the_rest(self) -> None:
         """Billed and assumed money is spent, the rest of the hold is not."""
         ledger = self.make_ledger({"run": Decimal(1)})
-        ledger.settle(ledger.hold(("run",), Decimal(1), "a"), Decimal("0.2"), Decimal(0))
-        ledger.settle(ledger.hold(("run",), Decimal("0.8"), "b"), Decimal(0), Decimal("0.3"))
+        ledger.settle(ledger.hold(("run",), Decimal(1), "a", NOBODY), Decimal("0.2"), Decimal(0))
+        ledger.settle(ledger.hold(("run",), Decimal("0.8"), "b", NOBODY), Decimal(0), Decimal("0.3"))
         self._check_left(ledger, "run", "0.5")
 
     def test_releasing_frees_the_whole_hold(self) -> None:
         """As if nothing had happened."""
         ledger = self.make_ledger({"run": Decimal(1)})
-        ledger.release(ledger.hold(("run",), Decimal(1), "a"))
+        ledger.release(ledger.hold(("run",), Decimal(1), "a", NOBODY))
         self._check_left(ledger, "run", "1")
 
     def test_a_hold_is_settled_once(self) -> None:
         """A second settlement is refused and books nothing."""
         ledger = self.make_ledger({"run": Decimal(1)})
-        hold: Hold = ledger.hold(("run",), Decimal("0.5"), "a")
+        hold: Hold = ledger.hold(("run",), Decimal("0.5"), "a", NOBODY)
         ledger.settle(hold, Decimal("0.5"), Decimal(0))
         _expect(ParetokenError, lambda: ledger.settle(hold, Decimal("0.5"), Decimal(0)))
         _expect(ParetokenError, lambda: ledger.release(hold))
@@ -197,7 +189,7 @@ class LedgerSuite:
         ledger = self.make_ledger({"run": Decimal(1), "team": Decimal("0.5"), "house": None})
         _refused(ledger, ("run", "team", "house"), Decimal("0.6"))
         self._check_left(ledger, "run", "1")
-        hold = ledger.hold(("run", "team", "house"), Decimal("0.4"), "a")
+        hold = ledger.hold(("run", "team", "house"), Decimal("0.4"), "a", NOBODY)
         self._check_left(ledger, "team", "0.1")
         ledger.settle(hold, Decimal("0.3"), Decimal(0))
         self._check_left(ledger, "run", "0.7")
@@ -206,13 +198,13 @@ class LedgerSuite:
     def test_a_scope_without_a_cap_takes_anything(self) -> None:
         """None is no limit, and no scope is no limit either."""
         ledger = self.make_ledger({"house": None})
-        ledger.settle(ledger.hold(("house",), Decimal(1000), "a"), Decimal(1000), Decimal(0))
-        ledger.settle(ledger.hold((), Decimal(1000), "b"), Decimal(1000), Decimal(0))
+        ledger.settle(ledger.hold(("house",), Decimal(1000), "a", NOBODY), Decimal(1000), Decimal(0))
+        ledger.settle(ledger.hold((), Decimal(1000), "b", NOBODY), Decimal(1000), Decimal(0))
 
     def test_a_scope_that_was_never_opened_is_refused(self) -> None:
         """Money that nobody counts is not spent."""
         ledger = self.make_ledger({"run": Decimal(1)})
-        _expect(ParetokenError, lambda: ledger.hold(("run", "rum"), Decimal("0.1"), "a"))
+        _expect(ParetokenError, lambda: ledger.hold(("run", "rum"), Decimal("0.1"), "a", NOBODY))
         self._check_left(ledger, "run", "1")
 
 
@@ -251,7 +243,7 @@ class CacheSuite:
 
 def _refused(ledger: Ledger, scopes: tuple[str, ...], bound_usd: Decimal) -> BudgetExceeded:
     try:
-        ledger.hold(scopes, bound_usd, "too much")
+        ledger.hold(scopes, bound_usd, "too much", NOBODY)
     except BudgetExceeded as error:
         return error
     raise AssertionError(f"${bound_usd:f} fitted in {scopes}")
