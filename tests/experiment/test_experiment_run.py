@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paretoken.core.calls import Origin
-from paretoken.core.errors import ScoreError, SpecError, Unavailable
+from paretoken.core.errors import BadResponse, ScoreError, SpecError
 from paretoken.core.protocols import Scored
 from paretoken.core.registry import load
 from paretoken.experiment import resolve
@@ -52,7 +52,7 @@ class World:
             async def generate(self, request: Request) -> Response:
                 world.sent[request.key] += 1
                 if request.origin.sample in world.down:
-                    raise Unavailable("the service is down", billing="none")
+                    raise BadResponse("the service is down", billing="none")
                 return await super().generate(request)
 
         return Counting(0.0, clock)

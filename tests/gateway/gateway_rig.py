@@ -11,7 +11,7 @@ from paretoken.core.calls import Attempt, Call, Message, Origin, Request, Respon
 from paretoken.core.usage import Price, Rates, Usage
 from paretoken.gateway.budget import bound_usd
 from paretoken.gateway.gate import HoldGate
-from paretoken.gateway.onion import Backoff, Limits, build_onion
+from paretoken.gateway.onion import Backoff, Limits, Window, build_onion
 from paretoken.records import Database, SqlCache, SqlJournal, SqlLedger
 from paretoken.testing.clock import VirtualClock
 
@@ -105,7 +105,9 @@ class Rig:
             "cache": self.store,
             "cache_mode": "read_write",
             "clock": self.clock,
+            "model": "m",
             "limits": Limits(),
+            "shared": Window(1000),
             "backoff": Backoff(attempts=1),
             "timeout_s": TIMEOUT_S,
             "seed": 0,

@@ -24,7 +24,7 @@ from paretoken.core.errors import (
 from paretoken.core.usage import ZERO, Price, Rates, Usage
 from paretoken.gateway.budget import bound_usd
 from paretoken.gateway.gate import HoldGate
-from paretoken.gateway.onion import Backoff, Limits, build_onion
+from paretoken.gateway.onion import Backoff, Limits, Window, build_onion
 from paretoken.records import Database, SqlCache, SqlJournal, SqlLedger
 from paretoken.records.database import holds_table, scopes_table
 from paretoken.testing.clock import VirtualClock
@@ -137,7 +137,8 @@ def test_the_cap_holds(plans: list[Plan], concurrency: int, cap_share: float, at
         onion = build_onion(
             provider, prices=Prices(), gate=HoldGate(ledger, clock, (), TIMEOUT_S), journal=journal,
             cache=SqlCache(database, clock), cache_mode="read_write", clock=clock,
-            limits=Limits(rpm=rpm, concurrency=concurrency), backoff=Backoff(attempts), timeout_s=TIMEOUT_S, seed=0,
+            model="m", shared=Window(1000),
+                limits=Limits(rpm=rpm, concurrency=concurrency), backoff=Backoff(attempts), timeout_s=TIMEOUT_S, seed=0,
         )  # fmt: skip
         reserved_at_first_refusal: list[int] = []
 

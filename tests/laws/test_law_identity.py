@@ -16,7 +16,7 @@ from paretoken.core.errors import BadResponse, ProviderError, RateLimited, Refus
 from paretoken.core.usage import ZERO, Price, Rates, Usage, from_pico, to_pico
 from paretoken.gateway.budget import bound_usd
 from paretoken.gateway.gate import HoldGate
-from paretoken.gateway.onion import Backoff, Limits, build_onion
+from paretoken.gateway.onion import Backoff, Limits, Window, build_onion
 from paretoken.records import Database, SqlCache, SqlJournal, SqlLedger
 from paretoken.testing.clock import VirtualClock
 
@@ -79,7 +79,7 @@ def _through(provider: OneAnswer, *requests: Request, attempts: int = 1) -> list
         onion = build_onion(
             provider, prices=Prices(), gate=HoldGate(ledger, clock, (), 1), journal=SqlJournal(database),
             cache=SqlCache(database, clock), cache_mode="read_write", clock=clock, limits=Limits(),
-            backoff=Backoff(attempts), timeout_s=60, seed=0,
+            model="m", shared=Window(9),            backoff=Backoff(attempts), timeout_s=60, seed=0,
         )  # fmt: skip
 
         async def main() -> list[Response | BaseException]:

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from paretoken.core.calls import Message, Request, Response
+from paretoken.core.calls import Message, RateLimit, Request, Response
 from paretoken.core.clock import SystemClock
-from paretoken.core.errors import BadResponse, ProviderError, RateLimited, Refused, SpecError, Timeout, Unavailable
+from paretoken.core.errors import (
+    BadResponse,
+    Denied,
+    ProviderError,
+    RateLimited,
+    Refused,
+    SpecError,
+    Timeout,
+    Unavailable,
+)
 from paretoken.core.protocols import Provider, ProviderConfig
 from paretoken.core.registry import registered
 from paretoken.models.openai import PRESETS, make
@@ -278,10 +287,10 @@ def test_tools_that_are_not_json_are_refused() -> None:
     ("status", "kind", "billing"),
     [
         (400, Refused, "none"),
-        (401, Refused, "none"),
+        (401, Denied, "none"),
         (402, Refused, "none"),
-        (403, Refused, "none"),
-        (404, Refused, "none"),
+        (403, Denied, "none"),
+        (404, Denied, "none"),
         (422, Refused, "none"),
         (308, Refused, "none"),
         (408, Timeout, "unknown"),
@@ -327,15 +336,36 @@ def test_an_empty_account_is_not_worth_waiting_for() -> None:
         ({"retry_after": format_datetime(NOW + timedelta(seconds=30), usegmt=True)}, 30.0),
         ({"retry_after": format_datetime(NOW - timedelta(seconds=30), usegmt=True)}, 0.0),
         ({"retry_after": "soon"}, None),
-        ({"x_ratelimit_reset_requests": "1.5s", "x_ratelimit_reset_tokens": "6m0s"}, 360.0),
-        ({"x_ratelimit_reset_tokens": "120ms"}, 0.12),
-        ({"x_ratelimit_reset_tokens": "3"}, 3.0),
-        ({"x_ratelimit_reset_tokens": "later"}, None),
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_how_long_to_wait_is_read_from_the_headers(headers: dict[str, str], wait_s: float | None, status: int) -> None:
     assert failure(says({}, status, **headers)).retry_after_s == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"remaining_requests": "7", "reset_requests": "1.5s"}, RateLimit(7, 1.5)),
+        ({"remaining_requests": "0", "reset_requests": "6m0s"}, RateLimit(0, 360.0)),
+        ({"remaining_requests": "7", "reset_requests": "120ms", "remaining_tokens": "0", "reset_tokens": "3"},
+         RateLimit(0, 3.0)),
+        ({"remaining_requests": "7", "reset_requests": "2", "remaining_tokens": "90", "reset_tokens": "9s"},
+         RateLimit(7, 2.0)),
+        ({"remaining_requests": "7", "reset_requests": "later"}, None),
+        ({"remaining_requests": "many", "reset_requests": "1s"}, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("status", [200, 429, 503])
+def test_what_is_left_is_read_from_the_headers(
+    headers: dict[str, str], expected: RateLimit | None, status: int
+) -> None:
+    said = {f"x_ratelimit_{name}": value for name, value in headers.items()}
+    if status == 200:
+        assert exchange(says(GOOD, **said)).rate_limit == expected
+    else:
+        assert failure(says({}, status, **said)).rate_limit == expected
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a provider says it still takes: `remaining` requests until `reset_s` from now [s]."""
+
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What came back.
 
@@ -131,6 +139,7 @@ class Response:
         list_usd: Cost at list price [USD].
         billed_usd: Cost after our own cache hits [USD].
         attempts: Every attempt on the wire, in order; empty for a cache hit.
+        rate_limit: What the provider says it still takes; never stored.
         fields: Columns recorded beside a replayed answer, for scorers; empty for live models, never stored.
     """
 
@@ -145,6 +154,7 @@ class Response:
     price_row: str = ""
     from_cache: bool = False
     attempts: tuple[Attempt, ...] = ()
+    rate_limit: RateLimit | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
 
 

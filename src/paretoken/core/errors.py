@@ -6,11 +6,13 @@
     │   └── UnknownPrice                       no dated price row for the model
     ├── LimitError                    exit 3
     │   ├── BudgetExceeded                     money
-    │   └── QuotaExceeded         exit 4       requests or tokens per time
+    │   ├── QuotaExceeded         exit 4       requests or tokens per time
+    │   └── EndpointDown          exit 4       a provider that does not come back
     ├── ProviderError                 exit 4
     │   ├── RateLimited                        429: asks to slow down
     │   ├── Timeout                            no answer in time
-    │   ├── Refused                            401, 403, 404, 400: sending it again cannot help
+    │   ├── Refused                            400: sending it again cannot help
+    │   │   └── Denied                         401, 403, 404: nothing from this account can be sent there
     │   ├── Unavailable                        5xx or a broken connection
     │   ├── BadResponse                        an answer that cannot be used
     │   └── BrokenBound                        the provider billed above the promised upper bound
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from paretoken.core.calls import Attempt
+    from paretoken.core.calls import Attempt, RateLimit
     from paretoken.core.usage import Usage
 
 Billing = Literal["none", "known", "unknown"]
@@ -145,6 +147,19 @@ class QuotaExceeded(LimitError):
         )
 
 
+class EndpointDown(LimitError):
+    """An endpoint failed so often in a row that nothing more is sent to it. What was not sent is no failed call."""
+
+    exit_code = 4
+
+    def __init__(self, model: str, failures: int, last: ProviderError | None) -> None:
+        self.dimension, self.failures = "failures in a row", failures
+        super().__init__(
+            f"{model} does not answer: {failures} failures in a row, the last: {last}. Nothing more is sent; once it "
+            "works, run the same command to go on."
+        )
+
+
 class ProviderError(ParetokenError):
     """A provider did not give a usable answer.
 
@@ -153,6 +168,7 @@ class ProviderError(ParetokenError):
         usage: What the provider counted, when `billing` is "known".
         retryable: Whether sending it again can help.
         retry_after_s: What the provider asked for [s].
+        rate_limit: What the provider says it still takes.
         attempts: What was booked on the wire before this error surfaced.
     """
 
@@ -172,6 +188,7 @@ class ProviderError(ParetokenError):
         super().__init__(message)
         self.billing = billing or self.billing
         self.usage, self.retry_after_s = usage, retry_after_s
+        self.rate_limit: RateLimit | None = None
         self.attempts: tuple[Attempt, ...] = ()
 
 
@@ -191,6 +208,12 @@ class Refused(ProviderError):
     """The provider refuses this request for good."""
 
     outcome, billing, retryable = "refused", "none", False
+
+
+class Denied(Refused):
+    """The provider refuses this account, or there is nothing at this address."""
+
+    outcome = "denied"
 
 
 class Unavailable(ProviderError):

@@ -9,7 +9,7 @@ from paretoken.core.calls import Call, Score, paid_usd
 from paretoken.core.errors import BrokenBound, ProviderError
 from paretoken.core.protocols import ScoreItem
 from paretoken.core.trials import Record
-from paretoken.gateway.onion import Backoff, HoldGate, Limits, build_onion
+from paretoken.gateway.onion import Backoff, HoldGate, Limits, Window, build_onion
 from paretoken.pricing import PriceBook
 from paretoken.records import SqlCache, SqlJournal, SqlLedger
 
@@ -57,11 +57,12 @@ class Engine:
         timeouts = [_timeout_s(model) for model in design.models.values()]
         self._prices = PriceBook({id_: model.price for id_, model in design.models.items() if model.price_stated})
         self._gate = HoldGate(ledger, clock, caps, patience_s=max(timeouts))
-        self._onions = {id_: self._onion(model) for id_, model in design.models.items()}
+        self._shared = Window(design.spec.concurrency)
+        self._onions = {id_: self._onion(id_, model) for id_, model in design.models.items()}
         self._known = known
         self._scopes = tuple(dict.fromkeys(cap.scope for cap in caps))
 
-    def _onion(self, model: ModelDesign) -> ChatModel:
+    def _onion(self, id_: str, model: ModelDesign) -> ChatModel:
         spec, provider = self._design.spec, model.provider
         stated = getattr(model.entry, "limits", None)
         concurrency = provider.slots or spec.concurrency
@@ -69,6 +70,7 @@ class Engine:
             concurrency = min(concurrency, stated.concurrency)
         return build_onion(
             provider,
+            model=id_,
             prices=self._prices,
             gate=self._gate,
             journal=self._journal,
@@ -80,6 +82,7 @@ class Engine:
                 tpm=None if stated is None else stated.tpm,
                 concurrency=concurrency,
             ),
+            shared=self._shared,
             backoff=Backoff(attempts=spec.attempts),
             timeout_s=_timeout_s(model),
             seed=spec.seed,

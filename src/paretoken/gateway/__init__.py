@@ -1,4 +1,7 @@
-"""What every call goes through: `Meter(Cache(Retry(Quota(Budget(Timeout(provider))))))`, each layer a `ChatModel`."""
+"""What every call goes through, each layer a `ChatModel`.
+
+`Meter(Cache(Retry(Breaker(Quota(Budget(Timeout(provider)))))))`
+"""
 
 from paretoken.gateway.onion import Limits, build_onion
 

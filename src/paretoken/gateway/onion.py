@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paretoken.gateway.breaker import Breaker
 from paretoken.gateway.budget import Budget
 from paretoken.gateway.cache import Cache, CacheMode
 from paretoken.gateway.gate import HoldGate
@@ -11,16 +12,18 @@ from paretoken.gateway.meter import Meter
 from paretoken.gateway.quota import Limits, Quota
 from paretoken.gateway.retry import Backoff, Retry
 from paretoken.gateway.timeout import Timeout
+from paretoken.gateway.window import Window
 
 if TYPE_CHECKING:
     from paretoken.core.protocols import ChatModel, Clock, PriceSource, Provider, RecordStore, ResponseCache
 
-__all__ = ["Backoff", "HoldGate", "Limits", "build_onion"]
+__all__ = ["Backoff", "HoldGate", "Limits", "Window", "build_onion"]
 
 
 def build_onion(
     provider: Provider,
     *,
+    model: str,
     prices: PriceSource,
     gate: HoldGate,
     journal: RecordStore,
@@ -28,11 +31,12 @@ def build_onion(
     cache_mode: CacheMode,
     clock: Clock,
     limits: Limits,
+    shared: Window,
     backoff: Backoff,
     timeout_s: float,
     seed: int,
 ) -> ChatModel:
-    """Wrap a provider: `Meter(Cache(Retry(Quota(Budget(Timeout(provider))))))`."""
+    """Wrap a provider: `Meter(Cache(Retry(Breaker(Quota(Budget(Timeout(provider)))))))`."""
     timed = Timeout(provider, seconds=timeout_s)
     budgeted = Budget(
         timed,
@@ -44,6 +48,6 @@ def build_onion(
         timeout_s=timeout_s,
         recorded=provider.recorded,
     )
-    quota = Quota(budgeted, limits=limits, clock=clock)
-    retry = Retry(quota, clock=clock, backoff=backoff, seed=seed)
+    quota = Quota(budgeted, limits=limits, shared=shared, clock=clock)
+    retry = Retry(Breaker(quota, model=model, clock=clock), clock=clock, backoff=backoff, seed=seed)
     return Meter(Cache(retry, store=cache, mode=cache_mode), journal=journal, clock=clock)

@@ -1,16 +1,17 @@
-"""Requests and tokens per minute, and requests at once."""
+"""Keeps one model's calls within what its vendor allows, by waiting; a waiting call holds no money."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paretoken.core.errors import QuotaExceeded
+from paretoken.core.errors import ProviderError, RateLimited, Unavailable
+from paretoken.gateway.pace import Pace
+from paretoken.gateway.window import Window
 
 if TYPE_CHECKING:
-    from paretoken.core.calls import Request, Response
+    from paretoken.core.calls import RateLimit, Request, Response
     from paretoken.core.protocols import ChatModel, Clock
 
 
@@ -21,7 +22,7 @@ class Limits:
     Attributes:
         rpm: Requests per minute.
         tpm: Tokens per minute, prompt and answer together.
-        concurrency: Requests at once.
+        concurrency: Requests at once, at most; fewer while the vendor turns requests away.
     """
 
     rpm: float | None = None
@@ -29,82 +30,111 @@ class Limits:
     concurrency: int | None = None
 
 
+NO_LIMIT = 1_000_000
 POLL_S = 0.2
-"""How often a wait is looked at again: answers shorter than expected give tokens back [s]."""
-TICK_S = 1e-6
-"""Waits shorter than this are over: sums of floats need not meet exactly [s]."""
-
-
-class TokenBucket:
-    """A rate that may be saved up for one second. Within any T seconds no more than `rate * T + capacity` is taken.
-
-    A larger amount is taken from a full bucket and paid back before the next.
-
-    Args:
-        dimension: What is counted, for errors.
-        per_minute: The rate.
-        clock: Time.
-    """
-
-    def __init__(self, dimension: str, per_minute: float, clock: Clock) -> None:
-        self._dimension, self._per_minute, self._clock = dimension, per_minute, clock
-        self._rate = per_minute / 60
-        self._capacity = max(self._rate, 1.0)
-        self._level = self._capacity
-        self._updated = clock.monotonic()
-
-    def wait_s(self, amount: float) -> float:
-        """Time until an amount may be taken, if nobody takes or gives back in between [s].
-
-        Raises:
-            QuotaExceeded: More than a whole minute's worth.
-        """
-        if amount > max(self._per_minute, self._capacity):
-            raise QuotaExceeded(dimension=self._dimension, limit=self._per_minute, needed=amount)
-        self._refill()
-        wait_s = (min(amount, self._capacity) - self._level) / self._rate
-        return wait_s if wait_s > TICK_S else 0.0
-
-    def take(self, amount: float) -> None:
-        """Take an amount; a negative one gives back."""
-        self._refill()
-        self._level -= amount
-
-    def _refill(self) -> None:
-        now = self._clock.monotonic()
-        self._level = min(self._capacity, self._level + (now - self._updated) * self._rate)
-        self._updated = now
+"""How often a wait is looked at again: answers shorter than expected give tokens back, pauses get longer [s]."""
 
 
 class Quota:
-    """Keeps one model's calls within its limits by waiting, first come, first served; a waiting call holds no money."""
+    """Waits for a place, for the pace, and for what the vendor says of its own limits.
 
-    def __init__(self, inner: ChatModel, *, limits: Limits, clock: Clock) -> None:
-        self._inner, self._clock = inner, clock
-        self._requests = None if limits.rpm is None else TokenBucket("requests per minute", limits.rpm, clock)
-        self._tokens = None if limits.tpm is None else TokenBucket("tokens per minute", limits.tpm, clock)
-        self._places = None if limits.concurrency is None else asyncio.Semaphore(limits.concurrency)
+    Args:
+        inner: The next layer.
+        limits: Of this model.
+        shared: Places of the whole run.
+        clock: Time.
+    """
+
+    def __init__(self, inner: ChatModel, *, limits: Limits, shared: Window, clock: Clock) -> None:
+        self._inner, self._shared, self._clock = inner, shared, clock
+        self._window = Window(limits.concurrency or NO_LIMIT)
+        self._requests = None if limits.rpm is None else Pace("requests per minute", limits.rpm, 1, clock)
+        self._tokens = None if limits.tpm is None else Pace("tokens per minute", limits.tpm, limits.tpm / 60, clock)
         self._turn = asyncio.Lock()
+        self._sent = self._sent_at_decrease = 0
+        self._turned_away: set[str] = set()
+        self._paused_until = 0.0
+        self._left: int | None = None  # requests that the vendor still takes before `_resets_at`
+        self._resets_at = 0.0
 
     async def generate(self, request: Request) -> Response:
         """Answer through the inner layer, once the limits allow."""
-        async with self._places or nullcontext():
-            expected = _expected_tokens(request)
-            await self._wait(expected)
-            response = await self._inner.generate(request)
-            if self._tokens:
-                self._tokens.take(response.usage.input_tokens + response.usage.output_tokens - expected)
-            return response
+        await self._window.enter()
+        number = 0
+        try:
+            number = await self._wait(request)
+            await self._shared.enter()
+            try:
+                response = await self._inner.generate(request)
+            finally:
+                self._shared.leave()
+        except ProviderError as error:
+            self._learn_from(error, request, number)
+            raise
+        finally:
+            self._window.leave()
+        self._note(response.rate_limit, number)
+        if request.key in self._turned_away:  # it came through by waiting: no evidence of capacity
+            self._turned_away.discard(request.key)
+        else:
+            self._window.grow()
+        if self._tokens:
+            self._tokens.take(response.usage.input_tokens + response.usage.output_tokens - _expected_tokens(request))
+        return response
 
-    async def _wait(self, expected_tokens: int) -> None:
-        wanted = [(bucket, n) for bucket, n in ((self._requests, 1), (self._tokens, expected_tokens)) if bucket]
-        if not wanted:
-            return
+    async def _wait(self, request: Request) -> int:
+        if not (self._requests or self._tokens or self._blocked_s()):
+            return self._take(request)
         async with self._turn:
-            while (wait_s := max(bucket.wait_s(n) for bucket, n in wanted)) > 0:
-                await self._clock.sleep(min(wait_s, POLL_S) if self._tokens else wait_s)
-            for bucket, n in wanted:
-                bucket.take(n)
+            while (wait_s := self._wait_s(request)) > 0:
+                await self._clock.sleep(min(wait_s, POLL_S))
+            return self._take(request)
+
+    def _wait_s(self, request: Request) -> float:
+        return max(
+            self._blocked_s(),
+            self._requests.wait_s(1) if self._requests else 0.0,
+            self._tokens.wait_s(_expected_tokens(request)) if self._tokens else 0.0,
+        )
+
+    def _blocked_s(self) -> float:
+        """How long the vendor wants no request at all [s]."""
+        if self._left is None and not self._paused_until:
+            return 0.0
+        now = self._clock.monotonic()
+        if now >= self._resets_at:
+            self._left = None
+        if now >= self._paused_until:
+            self._paused_until = 0.0
+        used_up = self._left is not None and self._left <= 0
+        return max(self._paused_until - now, self._resets_at - now if used_up else 0.0, 0.0)
+
+    def _take(self, request: Request) -> int:
+        """Count a request as sent; gives its number."""
+        if self._left is not None:
+            self._left -= 1
+        if self._requests:
+            self._requests.take(1)
+        if self._tokens:
+            self._tokens.take(_expected_tokens(request))
+        self._sent += 1
+        return self._sent
+
+    def _learn_from(self, error: ProviderError, request: Request, number: int) -> None:
+        if error.billing == "none" and isinstance(error, (RateLimited, Unavailable)):
+            if number > self._sent_at_decrease:  # those that were on the way together were turned away for one reason
+                self._window.shrink()
+                self._sent_at_decrease = self._sent
+            self._turned_away.add(request.key)
+            if error.retry_after_s:
+                self._paused_until = max(self._paused_until, self._clock.monotonic() + error.retry_after_s)
+        self._note(error.rate_limit, number)
+
+    def _note(self, said: RateLimit | None, number: int) -> None:
+        """Take the vendor's count, less what was sent after the request it speaks of."""
+        if said is not None:
+            self._left = said.remaining - (self._sent - number)
+            self._resets_at = self._clock.monotonic() + said.reset_s
 
 
 def _expected_tokens(request: Request) -> int:

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 class Backoff:
     """How long to wait before attempt k: full jitter below `base_s * 2**(k-1)`, at most `max_s`.
 
+    A provider that asks for more than `max_asked_s` is not waited for.
+
     Source: AWS Architecture Blog, "Exponential Backoff and Jitter" (2015), "full jitter".
     """
 
     attempts: int = 4
     base_s: float = 0.5
     max_s: float = 30.0
+    max_asked_s: float = 600.0
 
     def wait_s(self, attempt: int, jitter: float, asked_s: float | None) -> float:
         """Seconds to wait after a failed attempt.
@@ -51,7 +54,8 @@ class Retry:
                 response = await self._inner.generate(request)
             except ProviderError as error:
                 failed = error.attempts = (*failed, *error.attempts)
-                if not error.retryable or number == self._backoff.attempts:
+                asks_too_long = (error.retry_after_s or 0.0) > self._backoff.max_asked_s
+                if not error.retryable or asks_too_long or number == self._backoff.attempts:
                     raise
                 await self._clock.sleep(self._backoff.wait_s(number, self._random.random(), error.retry_after_s))
             else:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from paretoken.core.calls import FinishReason, Message, Request, Response
-from paretoken.core.errors import BadResponse, ProviderError, RateLimited, Refused, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, Denied, ProviderError, RateLimited, Refused, Timeout, Unavailable
 from paretoken.core.usage import Usage
 from paretoken.models.estimate import estimate_usage
 
@@ -181,4 +181,4 @@ def status_error(status: int, message: str, *, exhausted: bool = False, retry_af
     if status >= 500:
         turned_away = status == 503  # any other may come after the answer was made, and billed
         return Unavailable(message, billing="none" if turned_away else "unknown", retry_after_s=retry_after_s)
-    return Refused(message)
+    return Denied(message) if status in (401, 403, 404) else Refused(message)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 from ipaddress import ip_address
@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
+from paretoken.core.calls import RateLimit
 from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
 from paretoken.core.registry import suggest
 from paretoken.models.chat_format import has_text, join_chunks, read_error, read_reply, status_error, write_body
@@ -59,6 +60,7 @@ PRESETS = {
 _CONNECTIONS = 512
 _CONNECT_S = 15.0
 _LARGE_BODY = 2**20
+_LIMITED = "x-ratelimit-remaining-requests"
 _SHOWN_CHARACTERS = 400
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -103,6 +105,7 @@ class HttpChat:
             async with session.post(
                 self._url, data=body if len(body) < _LARGE_BODY else BytesIO(body), allow_redirects=False
             ) as reply:
+                rate_limit = _rate_limit(reply.headers) if _LIMITED in reply.headers else None
                 if reply.status >= 300:
                     raise self._error(reply.status, reply.headers, await reply.read())
                 if streaming and reply.content_type == "text/event-stream":
@@ -128,7 +131,8 @@ class HttpChat:
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{self._id}: the connection broke: {error}") from error
         try:
-            return read_reply(whole, request, latency_s=latency_s, ttft_s=ttft_s)
+            answer = read_reply(whole, request, latency_s=latency_s, ttft_s=ttft_s)
+            return answer if rate_limit is None else replace(answer, rate_limit=rate_limit)
         except BadResponse as error:
             message = f"{self._id}: {self._clean(str(error))}"
             raise BadResponse(message, billing=error.billing, usage=error.usage) from None
@@ -176,7 +180,9 @@ class HttpChat:
         cause = reply.get("error") if isinstance(reply, dict) else None
         exhausted = isinstance(cause, dict) and cause.get("code") == "insufficient_quota"
         message = f"{self._id}: HTTP {status}: {self._clean(read_error(reply))}{_HINTS.get(status, '')}"
-        return status_error(status, message, exhausted=exhausted, retry_after_s=self._retry_after_s(headers))
+        error = status_error(status, message, exhausted=exhausted, retry_after_s=self._retry_after_s(headers))
+        error.rate_limit = _rate_limit(headers)
+        return error
 
     def _clean(self, text: str) -> str:
         """A provider's words, short and without the key."""
@@ -194,9 +200,7 @@ class HttpChat:
                 return max(0.0, (parsedate_to_datetime(said) - self._clock.now()).total_seconds())
             except (ValueError, TypeError):
                 pass
-        resets = (headers.get(f"x-ratelimit-reset-{meter}") for meter in ("requests", "tokens"))
-        waits = [wait for reset in resets if reset and (wait := _duration_s(reset)) is not None]
-        return max(waits, default=None)
+        return None
 
 
 _HINTS = {
@@ -210,6 +214,19 @@ _HINTS = {
 }
 
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def _rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    """Requests that are still taken; none are while the tokens are used up."""
+    said = None
+    for meter in ("requests", "tokens"):
+        remaining = _number(headers.get(f"x-ratelimit-remaining-{meter}"))
+        reset_s = _duration_s(headers.get(f"x-ratelimit-reset-{meter}") or "")
+        if remaining is None or reset_s is None:
+            continue
+        if meter == "requests" or remaining == 0:
+            said = RateLimit(int(remaining), reset_s)
+    return said
 
 
 def _number(text: str | None) -> float | None:
