@@ -76,6 +76,7 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start another run; paid answers stay cached.")] = False,
     limit: Limit = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Send failed calls again.")] = False,
+    draw: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw the Pareto front.")] = True,
     as_json: Json = False,
 ) -> None:
     """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
@@ -87,7 +88,7 @@ def run(
         except KeyboardInterrupt:
             note("interrupted: the same command goes on where it stopped")
             raise typer.Exit(INTERRUPTED) from None
-    picture = _picture(outcome)
+    picture = _picture(outcome) if draw else None
     if as_json:
         print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": picture})
     else:

@@ -204,7 +204,7 @@ async def _go_on(
     trackers = make_trackers(design.spec.track, design.root)
     for tracker in trackers:
         tracker.prepare()
-    caps = [Cap(info.scope, None if design.spec.budget is None else design.spec.budget.usd)]
+    caps = (Cap(info.scope, None if design.spec.budget is None else design.spec.budget.usd), *design.caps)
     ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
     assumed = book_orphans(ledger, SqlJournal(database), clock)
     info = replace(info, lock={**design.lock, "estimate": info.lock["estimate"]})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from paretoken.datasets import Dataset, Sample
     from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
     from paretoken.gateway.cache import CacheMode
+    from paretoken.gateway.scopes import Cap
     from paretoken.prompts import Prompt
 
 REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
@@ -59,6 +60,7 @@ class Design:
         prompts: By `name@version`.
         variants: What is tried, in the order of the spec.
         dropped: Objectives that cannot be measured here, with the reason.
+        caps: Caps above the run's own.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class Design:
     plan: Mapping[str, Any]
     objectives: Objectives
     dropped: Mapping[str, str]
+    caps: tuple[Cap, ...]
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
 

@@ -13,6 +13,7 @@ from paretoken.core.registry import load, registered, suggest
 from paretoken.core.trials import Variant, label_variants
 from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
+from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
 from paretoken.experiment.space import enumerate_variants, parse_choices
 from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec, load_spec
@@ -66,10 +67,11 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None) -> Design
     for name in plan.get("margin", {}):
         if name not in objectives.names and name not in (m for s in scorers for m in s.metrics):
             raise source.error(f"{name!r} is measured by no scorer.", "plan", "abtest", "margin", name)
+    root = find_root(folder)
+    caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
-        source.path, find_root(folder), spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives,
-        dropped,
-    )  # fmt: skip
+        source.path, root, spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives, dropped, caps
+    )
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design

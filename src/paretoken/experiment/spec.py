@@ -37,7 +37,9 @@ _MESSAGES = {
 }
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a file in which every key is known and every value has its type."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     @model_validator(mode="before")
@@ -68,7 +70,7 @@ def _decimal(value: Any) -> Decimal:
 Usd = Annotated[Decimal, BeforeValidator(_decimal)]
 
 
-class DatasetSpec(_Strict):
+class DatasetSpec(Strict):
     """`dataset:` where the samples are."""
 
     path: str
@@ -77,7 +79,7 @@ class DatasetSpec(_Strict):
     language: str | None = None
 
 
-class LimitsSpec(_Strict):
+class LimitsSpec(Strict):
     """`limits:` what a model may be asked."""
 
     rpm: float | None = Field(None, gt=0)
@@ -95,7 +97,7 @@ def _price(value: Any) -> Any:
 PriceSpec = Annotated[Literal["free"] | dict[str, Any], BeforeValidator(_price)]
 
 
-class ModelSpec(_Strict):
+class ModelSpec(Strict):
     """One entry of `models:`; keys not named here are options of its provider, which refuses those it lacks."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
@@ -108,7 +110,7 @@ class ModelSpec(_Strict):
     timeout_s: float = Field(120.0, gt=0)
 
 
-class ReplaySpec(_Strict):
+class ReplaySpec(Strict):
     """An entry of `models:` that turns recorded answers into models, one per value of the column `by`."""
 
     replay: str
@@ -121,7 +123,7 @@ class ReplaySpec(_Strict):
     prices: dict[str, PriceSpec] = {}
 
 
-class AbTestSpec(_Strict):
+class AbTestSpec(Strict):
     """`plan: {abtest: ...}`: treatments against a control, each a label or id of a variant."""
 
     control: str
@@ -130,7 +132,7 @@ class AbTestSpec(_Strict):
     alpha: float = Field(0.05, gt=0, lt=0.5)
 
 
-class GridSpec(_Strict):
+class GridSpec(Strict):
     """`plan: grid`: every variant on every sample."""
 
 
@@ -138,7 +140,7 @@ def _expand_plan(data: Any) -> Any:
     return {data: {}} if isinstance(data, str) else data
 
 
-class PlanSpec(_Strict):
+class PlanSpec(Strict):
     """`plan:` exactly one planner."""
 
     abtest: AbTestSpec | None = None
@@ -151,19 +153,19 @@ class PlanSpec(_Strict):
         return self
 
 
-class BudgetSpec(_Strict):
+class BudgetSpec(Strict):
     """`budget:` the run's cap."""
 
     usd: Usd
 
 
-class StoreSpec(_Strict):
+class StoreSpec(Strict):
     """`store:` how much of prompts and answers is kept."""
 
     content: Literal["full", "hash", "none"] = "full"
 
 
-class CacheSpec(_Strict):
+class CacheSpec(Strict):
     """`cache:` whether equal requests are answered from earlier paid answers."""
 
     mode: Literal["read_write", "off", "refresh"] = "read_write"
@@ -175,13 +177,13 @@ class CacheSpec(_Strict):
         return None if self.max_age_days is None else timedelta(days=self.max_age_days)
 
 
-class ChoicesSpec(_Strict):
+class ChoicesSpec(Strict):
     """A set of values of one parameter."""
 
     choices: list[Scalar] = Field(min_length=1)
 
 
-class Spec(_Strict):
+class Spec(Strict):
     """A whole spec file; paths are still as written."""
 
     experiment: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
@@ -223,21 +225,21 @@ def load_spec(path: Path) -> tuple[Spec, list[ModelSpec | ReplaySpec], Source]:
     try:
         spec = Spec.model_validate(source.data)
     except ValidationError as error:
-        raise _complaint(source, error) from error
+        raise complaint(source, error) from error
     models: list[ModelSpec | ReplaySpec] = []
     for i, entry in enumerate(spec.models):
         kind = ReplaySpec if isinstance(entry, dict) and "replay" in entry else ModelSpec
         try:
             models.append(kind.model_validate(entry))
         except ValidationError as error:
-            raise _complaint(source, error, "models", i) from error
+            raise complaint(source, error, "models", i) from error
     for name, text in spec.subject_to.items():
         if not re.fullmatch(r"(>=|<=)\s*-?\d+(\.\d+)?", text):
             raise source.error(f"{text!r} is not a limit.", "subject_to", name, fix='Write e.g. ">= 0.60".')
     return spec, models, source
 
 
-def _complaint(source: Source, error: ValidationError, *prefix: str | int) -> SpecError:
+def complaint(source: Source, error: ValidationError, *prefix: str | int) -> SpecError:
     """The first validation error in the words of the file."""
     first = error.errors(include_url=False)[0]
     location = (*prefix, *first["loc"])
