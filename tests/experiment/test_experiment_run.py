@@ -18,7 +18,7 @@ from paretoken.core.errors import BadResponse, ScoreError, SpecError
 from paretoken.core.protocols import Scored
 from paretoken.core.registry import load
 from paretoken.experiment import resolve
-from paretoken.experiment.api import Outcome, run
+from paretoken.experiment.api import Outcome, plan, run
 from paretoken.experiment.archive import open_run
 from paretoken.models.echo import Echo
 from paretoken.records import Database, SqlJournal, SqlLedger
@@ -400,3 +400,41 @@ def _clock() -> Clock:
     from paretoken.core.clock import SystemClock
 
     return SystemClock()
+
+
+def test_a_pilot_is_the_beginning_of_the_run_and_narrows_the_forecast(lab: Lab, world: World) -> None:
+    _, before = plan(lab.folder)
+    assert before.predicted is None
+    pilot = run(lab.folder, pilot=10)
+    assert (pilot.exit_code, pilot.ending.status, pilot.progress.made) == (0, "stopped", 20)
+    _, after = plan(lab.folder)
+    assert after.predicted is not None
+    assert [variant.to_send for variant in after.variants] == [2, 2]
+    assert all(variant.predicted.n == 10 for variant in after.variants)
+    assert before.total("low_usd") < after.predicted.low + float(pilot.progress.billed_usd)
+    assert after.predicted.high < float(after.total("high_usd"))
+    whole = run(lab.folder)
+    assert whole.results.run.id == pilot.results.run.id
+    assert (whole.progress.made, whole.ending.status, set(world.sent.values())) == (4, "finished", {1})
+    assert run(lab.folder, pilot=10).progress.made == 0, "a finished run needs no pilot"
+
+
+def test_a_pilot_keeps_to_the_budget(lab: Lab, world: World) -> None:
+    set_budget(lab, "0.0008")
+    pilot = run(lab.folder, pilot=10)
+    assert pilot.exit_code == 3
+    assert sum(ledger_of(lab, pilot.results.run.id)) <= Decimal("0.0008")
+
+
+def test_the_certain_bound_counts_retries_and_engine_time(lab: Lab) -> None:
+    _, once = plan(lab.folder)
+    lab.edit("seed: 7", "seed: 7\nattempts: 3")
+    _, thrice = plan(lab.folder)
+    assert thrice.total("high_usd") == once.total("high_usd")
+    assert thrice.total("certain_usd") == once.total("certain_usd") * 3 / 4
+    lab.edit(
+        'price: {input_per_mtok: "1.00", output_per_mtok: "4.00"}', 'timeout_s: 10\n    price: {per_compute_s: "0.5"}'
+    )
+    _, busy = plan(lab.folder)
+    assert busy.total("high_usd") == 24 * 5
+    assert busy.total("certain_usd") == 24 * 5 * 3

@@ -40,32 +40,41 @@ def init(
     return None
 
 
-def plan(spec: SpecPath, limit: Limit = None, as_json: Json = False) -> None:
-    """Count calls and tokens and forecast the cost. Spends nothing."""
+def plan(
+    spec: SpecPath,
+    limit: Limit = None,
+    pilot: Annotated[
+        int | None, typer.Option("--pilot", min=10, help="Run this many samples first, within the budget.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count calls and tokens and forecast the cost. Spends nothing, but for a --pilot."""
     from paretoken.experiment.api import plan as make_plan
+    from paretoken.experiment.api import run as run_experiment
+    from paretoken.report.overview import forecast_rows
 
+    if pilot:
+        with live_progress() as on_progress:
+            outcome = run_experiment(spec, limit=limit, pilot=pilot, on_progress=on_progress)
+        note(f"pilot of {pilot} samples: {outcome.progress.made} calls, ${outcome.progress.billed_usd:f} billed; "
+             f"`paretoken run {spec}` goes on from there")  # fmt: skip
+        if outcome.ending.error is not None:
+            raise outcome.ending.error
     design, forecast = make_plan(spec, limit=limit)
     if as_json:
         variants = [asdict(variant) for variant in forecast.variants]
         return print_json({**forecast.body(), "verdict": forecast.verdict, "variants": variants})
     total = forecast.body()
-    tokens = "prompt tokens" if total["exact"] else "prompt tokens (estimated)"
-    rows = [
-        {
-            "variant": v.label,
-            "calls": v.calls,
-            "answered before": v.cached,
-            tokens: v.input_tokens,
-            "answer tokens up to": v.output_tokens_max,
-            "cost": f"${v.low_usd:.6f} to ${v.high_usd:.6f}",
-        }
-        for v in forecast.variants
-    ]
     say(design.spec.question or design.spec.experiment)
-    print_rows(rows)
+    print_rows(forecast_rows(forecast))
     say(f"calls: {total['calls']} ({total['calls'] - total['cached']} to send), {len(design.samples)} samples")
-    say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}, "
+    say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f} if each call is sent once, "
         f"never above ${forecast.total('certain_usd'):.6f}")  # fmt: skip
+    if total["cached"] < total["calls"]:
+        if (p := forecast.predicted) is not None:
+            say(f"expected: ${p.expected:.6f} (90 % interval ${p.low:.6f} to ${p.high:.6f}, from {p.n} recorded calls)")
+        else:
+            say("expected: too few calls are recorded for some variant; --pilot 20 runs the first 20 samples")
     say(f"budget: {forecast.verdict}")
     _say_dropped(design.dropped)
     return None

@@ -26,7 +26,6 @@ from paretoken.records import (
     Database,
     History,
     RunBook,
-    SqlCache,
     SqlJournal,
     SqlLedger,
     book_orphans,
@@ -83,9 +82,9 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
         file = database_path(design.root)
         try:
             if not file.is_file():
-                return await forecast(design, None)
+                return await forecast(design, None, clock)
             with Database(file) as database:
-                return await forecast(design, SqlCache(database, clock, design.spec.cache.max_age))
+                return await forecast(design, database, clock)
         finally:
             await design.aclose()
 
@@ -98,6 +97,7 @@ def run(
     fresh: bool = False,
     limit: int | None = None,
     retry_errors: bool = False,
+    pilot: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
@@ -108,6 +108,7 @@ def run(
         fresh: Start another run of the same spec; paid answers still come from the cache.
         limit: Use at most this many samples.
         retry_errors: Send failed calls of the run again.
+        pilot: Stop after this many samples of the seeded order; the run goes on from there later.
         on_progress: Called after every call.
         clock: Time.
 
@@ -116,7 +117,9 @@ def run(
         StoreError: The records cannot be written.
     """
     return asyncio.run(
-        run_async(path, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress, clock=clock)
+        run_async(
+            path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, on_progress=on_progress, clock=clock
+        )
     )
 
 
@@ -126,6 +129,7 @@ async def run_async(
     fresh: bool = False,
     limit: int | None = None,
     retry_errors: bool = False,
+    pilot: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
@@ -134,7 +138,9 @@ async def run_async(
     design = load_design(Path(path), clock, limit=limit)
     try:
         file = database_path(design.root)
-        estimate = None if file.is_file() else await forecast(design, None)  # it may complain: before a file is made
+        estimate = (
+            None if file.is_file() else await forecast(design, None, clock)
+        )  # it may complain: before a file is made
         with Database(file) as database:
             earlier = RunBook(database).of_identity(design.identity)
             latest = None if fresh or not earlier else earlier[-1]
@@ -143,10 +149,10 @@ async def run_async(
                 progress = _progress(design, len(results.table), SqlLedger(database, latest.id).spent(latest.scope))
                 return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0))
             if latest is None:
-                cache = SqlCache(database, clock, design.spec.cache.max_age)
-                latest = _open_run(design, database, estimate or await forecast(design, cache), fresh, clock)
+                estimate = estimate or await forecast(design, database, clock)
+                latest = _open_run(design, database, estimate, fresh, clock)
             with _alone(design.root, latest.id):
-                return await _go_on(design, latest, database, clock, retry_errors, on_progress)
+                return await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
     finally:
         await design.aclose()
 
@@ -198,10 +204,11 @@ async def _go_on(
     database: Database,
     clock: Clock,
     retry_errors: bool,
+    pilot: int | None,
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
     book, ledger = RunBook(database), SqlLedger(database, info.id)
-    trackers = make_trackers(design.spec.track, design.root)
+    trackers = [] if pilot else make_trackers(design.spec.track, design.root)
     for tracker in trackers:
         tracker.prepare()
     caps = (Cap(info.scope, None if design.spec.budget is None else design.spec.budget.usd), *design.caps)
@@ -224,7 +231,9 @@ async def _go_on(
     ending = Ending("stopped", "interrupted")
     try:
         on_progress(progress)
-        ending = await drive(design.planner, engine.execute, 2 * design.spec.concurrency, on_trial)
+        ending = await drive(design.planner(pilot), engine.execute, 2 * design.spec.concurrency, on_trial)
+        if pilot and ending.status == "finished":
+            ending = Ending("stopped", f"pilot of {pilot} samples")
     finally:
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
     results = Results.load(database, info.id)

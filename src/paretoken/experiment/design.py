@@ -82,10 +82,11 @@ class Design:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
         object.__setattr__(self, "labels", label_variants(self.variants))
 
-    @property
-    def planner(self) -> Planner:
-        """A fresh planner for this design."""
-        return FixedPlanner(self.variants, list(self.samples), repeats=self.spec.repeats, seed=self.spec.seed)
+    def planner(self, pilot: int | None) -> Planner:
+        """A fresh planner for this design, or for the first `pilot` samples of its order."""
+        return FixedPlanner(
+            self.variants, list(self.samples), repeats=self.spec.repeats, seed=self.spec.seed, only_first=pilot
+        )
 
     @property
     def n_calls(self) -> int:

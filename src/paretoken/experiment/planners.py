@@ -27,16 +27,27 @@ class FixedPlanner:
         samples: Sample ids.
         repeats: How often each sample is asked.
         seed: Seed of both orders.
+        only_first: Stop after this many samples of the order; None is all of them.
     """
 
-    def __init__(self, variants: Sequence[Variant], samples: Sequence[str], *, repeats: int, seed: int) -> None:
+    def __init__(
+        self,
+        variants: Sequence[Variant],
+        samples: Sequence[str],
+        *,
+        repeats: int,
+        seed: int,
+        only_first: int | None = None,
+    ) -> None:
         self._variants, self._samples, self._repeats, self._seed = variants, samples, repeats, seed
+        self._only_first = only_first
         self._trials = self._schedule()
 
     def _schedule(self) -> Iterator[Trial]:
         rng = random.Random(f"order/{self._seed}")  # noqa: S311 - an order, no secret
         samples = list(self._samples)
         rng.shuffle(samples)
+        samples = samples[: self._only_first]
         for start in range(0, len(samples), BLOCK):
             cells = tuple(Cell(sample, k) for sample in samples[start : start + BLOCK] for k in range(self._repeats))
             for variant in rng.sample(list(self._variants), len(self._variants)):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _table = responses_table.c
 _SELECT = Statement(select(_table.at, _table.body, _table.crc).where(_table.key == bindparam("wanted")))
+_DATE = Statement(select(_table.at).where(_table.key == bindparam("wanted")))
 _upsert = insert(responses_table)
 _PUT = Statement(
     _upsert.on_conflict_do_update(
@@ -48,11 +49,17 @@ class SqlCache:
     def get(self, key: str) -> Response | None:
         """The stored answer, or None; one that no longer is what was written is none."""
         row = _SELECT.run(self._database.connection, {"wanted": key}).first()
-        if row is None or row.crc != crc32(row.body.encode()):
-            return None
-        if self._max_age is not None and self._clock.now() - datetime.fromisoformat(row.at) > self._max_age:
+        if row is None or row.crc != crc32(row.body.encode()) or self._is_old(row.at):
             return None
         return decode_response(row.body)
+
+    def has(self, key: str) -> bool:
+        """Whether `get` would give an answer."""
+        row = _DATE.run(self._database.connection, {"wanted": key}).first()
+        return row is not None and not self._is_old(row.at)
+
+    def _is_old(self, at: str) -> bool:
+        return self._max_age is not None and self._clock.now() - datetime.fromisoformat(at) > self._max_age
 
     def put(self, key: str, response: Response) -> None:
         """Keep an answer, in place of an older one, as part of this turn's commit."""

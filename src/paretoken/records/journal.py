@@ -71,9 +71,11 @@ class SqlJournal:
         for row in self.rows(run, after):
             yield row.seq, _entry(row)
 
-    def rows(self, run: str, after: int = 0) -> Iterator[Row[tuple[object, ...]]]:
-        """`read` without making entries: rows of the table, checked against their sums."""
+    def rows(self, run: str, after: int = 0, **equal: str) -> Iterator[Row[tuple[object, ...]]]:
+        """`read` without making entries: rows of the table, checked against their sums; `equal` filters columns."""
         query = select(entries_table).where(_table.run == run, _table.seq > after).order_by(_table.seq)
+        for name, value in equal.items():
+            query = query.where(_table[name] == value)
         for row in self._database.connection.execute(query):
             yield self._check(row)
 

@@ -92,6 +92,12 @@ class Projection:
             "list_usd_total": float(sum((s.list_usd_total for s in summaries), ZERO)),
             "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
         }
+        estimate = self._lock["estimate"]
+        expected = {"estimate_low_usd": estimate["low_usd"], "estimate_high_usd": estimate["high_usd"]}
+        if predicted := estimate.get("predicted"):
+            expected |= {"estimate_usd": predicted["usd"], "estimate_low90_usd": predicted["low_usd"],
+                         "estimate_high90_usd": predicted["high_usd"]}  # fmt: skip
+        metrics |= {name: float(usd) for name, usd in expected.items()}
         self._log(run_id, metrics, self._common_params() | {"plan": self._results.plan["kind"]}, end_ms)
         with TemporaryDirectory() as name:
             self._write_files(Path(name))

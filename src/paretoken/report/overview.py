@@ -13,7 +13,10 @@ from paretoken.core.usage import ZERO
 from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from paretoken.analysis.results import Results
+    from paretoken.experiment.forecast import Forecast
     from paretoken.records import RecordTable
 
 
@@ -43,13 +46,31 @@ def _with_half(value: float | None, half: float | None) -> str:
     return "-" if value is None else f"{value:.4g}" if half is None else f"{value:.4g} ± {half:.2g}"
 
 
+def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
+    """A forecast as a terminal shows it, a row per variant."""
+    exact = all(variant.exact for variant in forecast.variants)
+    tokens = "prompt tokens" if exact else "prompt tokens (estimated)"
+    return [
+        {
+            "variant": v.label,
+            "calls": v.calls,
+            "answered before": v.cached,
+            tokens: v.input_tokens,
+            "answer tokens up to": v.output_tokens_max,
+            "cost": f"${v.low_usd:.6f} to ${v.high_usd:.6f}",
+            "90 % interval": "-" if v.predicted is None else f"${v.predicted.low:.6f} to ${v.predicted.high:.6f}",
+        }
+        for v in forecast.variants
+    ]
+
+
 def describe_run(results: Results) -> dict[str, Any]:
     """What a run is, what it was expected to cost and what it cost."""
     run = results.run
     lock: dict[str, Any] = dict(run.lock)
     estimate = lock["estimate"]
     table = results.table
-    list_usd = sum((summary.list_usd_total for summary in results.summaries), ZERO)
+    sent = ~table.from_cache & ~np.isin(table.variant, [table.variant_ids.index(v) for v in _recorded(results)])
     billed_usd = sum((summary.billed_usd_total for summary in results.summaries), ZERO)
     failures = [
         {"sample": r.sample, "variant": results.labels[r.variant], "repeat": r.repeat, "error": r.error}
@@ -65,10 +86,10 @@ def describe_run(results: Results) -> dict[str, Any]:
         "dataset": f"{lock['dataset']['path']} ({lock['dataset']['n']} samples, {lock['dataset']['hash']})",
         "estimate against actual": [
             _against("calls", estimate["calls"], None, len(table)),
-            _against("prompt tokens", estimate["input_tokens"], None, _total(table, "input_tokens")),
-            _against("answer tokens", 0, estimate["output_tokens_max"], _total(table, "output_tokens")),
-            _against("list cost, USD", estimate["low_usd"], estimate["high_usd"], list_usd),
-            _against("billed cost, USD", estimate["low_usd"], estimate["high_usd"], billed_usd),
+            _against("prompt tokens sent", estimate["input_tokens"], None, _total(table, "input_tokens", sent)),
+            _against("answer tokens", 0, estimate["output_tokens_max"], _total(table, "output_tokens", sent)),
+            _against("billed, USD", estimate["low_usd"], estimate["high_usd"], billed_usd),
+            *_against_interval(estimate.get("predicted"), billed_usd),
         ],
         "budget": lock["budget"]["usd"] if lock["budget"] else "none",
         "variants": [
@@ -79,8 +100,23 @@ def describe_run(results: Results) -> dict[str, Any]:
     }
 
 
-def _total(table: RecordTable, name: str) -> int:
-    return int(np.nansum(table.values[name]))
+def _recorded(results: Results) -> list[str]:
+    """Variants whose answers were recorded earlier and elsewhere."""
+    models = cast("dict[str, Any]", results.run.lock["models"])
+    return [id_ for id_ in results.table.variant_ids if models[results.variants[id_].model]["recorded"]]
+
+
+def _total(table: RecordTable, name: str, chosen: NDArray[np.bool_]) -> int:
+    return int(np.nansum(table.values[name][chosen]))
+
+
+def _against_interval(predicted: dict[str, float] | None, actual: Decimal) -> list[dict[str, str]]:
+    if predicted is None:
+        return []
+    low, high = predicted["low_usd"], predicted["high_usd"]
+    word = "below" if actual < Decimal(low) else "above" if actual > Decimal(high) else "inside"
+    row = _against("billed, USD, 90 % interval", low, high, actual)
+    return [row | {"actual": f"{row['actual']} ({word})"}]
 
 
 def _against(what: str, low: object, high: object, actual: object) -> dict[str, str]:
