@@ -12,12 +12,13 @@ import scipy.stats
 
 from paretoken.analysis import paired, summary, verdict
 from paretoken.analysis.estimate import quantile, t_interval
-from paretoken.analysis.front import Objectives, find_front
+from paretoken.analysis.front import find_front
+from paretoken.analysis.objectives import Objectives
 from paretoken.core.calls import Call, Message, Origin, Request, Response, Score
 from paretoken.core.trials import Record
 from paretoken.core.usage import Usage
-from paretoken.records import build_table
 from paretoken.records.codec import encode
+from paretoken.records.table import build_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.paired import PairedDifference
     from paretoken.analysis.summary import VariantSummary
     from paretoken.analysis.verdict import Comparison
-    from paretoken.records import RecordTable
+    from paretoken.records.table import RecordTable
 
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 

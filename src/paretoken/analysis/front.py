@@ -8,28 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from paretoken.analysis.objectives import Objectives
     from paretoken.analysis.summary import VariantSummary
-
-
-@dataclass(frozen=True, slots=True)
-class Objectives:
-    """What is wanted.
-
-    Attributes:
-        minimize, maximize: Names as `VariantSummary.value` takes them.
-        subject_to: Limits by name: `(">=" or "<=", bound)`.
-    """
-
-    minimize: tuple[str, ...]
-    maximize: tuple[str, ...]
-    subject_to: Mapping[str, tuple[str, float]]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All objectives, minimised ones first."""
-        return (*self.minimize, *self.maximize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from paretoken.analysis.estimate import LEVEL, t_quantile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from paretoken.records import RecordTable
+    from paretoken.records.table import RecordTable
 
 Direction = Literal["smaller is better", "larger is better"]
 MIN_PAIRS = 10

@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from paretoken.analysis.front import Objectives, Standing, find_front
+from paretoken.analysis.front import Standing, find_front
+from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.summary import VariantSummary, summarize
 from paretoken.analysis.verdict import Comparison, compare
+from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant
-from paretoken.records import NUMBERS, Database, RecordTable, RunBook, SqlJournal, build_records, build_table
+from paretoken.records import Database, RunBook, SqlJournal, build_records
+from paretoken.records.table import RecordTable, build_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,3 +162,9 @@ class Results:
             row |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}
             rows.append(row | {"error_rate": summary.error_rate})
         return pd.DataFrame(rows, columns=None if rows else ["label"]).set_index("label")
+
+
+def prepare() -> None:
+    """Import what `summaries` and `standings` need, which takes longer than they do."""
+    import moocore  # noqa: F401
+    import scipy.special  # noqa: F401

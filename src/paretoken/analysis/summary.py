@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paretoken.analysis.estimate import Estimate, quantile, t_interval
+from paretoken.analysis.objectives import LATENCY_QUANTILES
 from paretoken.core.usage import from_pico
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
-    from paretoken.records import RecordTable
-
-LATENCY_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    from paretoken.records.table import RecordTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from paretoken.analysis.paired import PairedDifference, paired_difference
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from paretoken.records import RecordTable
+    from paretoken.records.table import RecordTable
 
 Finding = Literal["better", "worse", "not worse", "no difference shown", "undecided", "cannot tell"]
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 Scalar = str | int | float | bool | None
 Role = Literal["subject", "judge", "optimizer"]
+NUMBERS = ("list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s", "ttft_s")
+"""Numbers that answers have, by the names that objectives and comparisons use."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
 
@@ -90,7 +93,7 @@ class Request:
             self.repeat,
             self.salt,
         )
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        text = _to_json(content)
         object.__setattr__(self, "key", hashlib.sha256(text.encode()).hexdigest())
 
 

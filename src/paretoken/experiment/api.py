@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from paretoken.analysis.results import Results
 from paretoken.core.clock import SystemClock
 from paretoken.core.errors import SpecError
 from paretoken.core.trials import Record, RunInfo
@@ -35,6 +34,7 @@ from paretoken.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from paretoken.analysis.results import Results
     from paretoken.core.protocols import Clock
     from paretoken.core.trials import Trial
     from paretoken.experiment.design import Design
@@ -145,7 +145,7 @@ async def run_async(
             earlier = RunBook(database).of_identity(design.identity)
             latest = None if fresh or not earlier else earlier[-1]
             if latest is not None and latest.status == "finished" and not retry_errors:
-                results = Results.load(database, latest.id)
+                results = _load_results(database, latest.id)
                 progress = _progress(design, len(results.table), SqlLedger(database, latest.id).spent(latest.scope))
                 return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0))
             if latest is None:
@@ -229,6 +229,7 @@ async def _go_on(
 
     engine = Engine(design, info, database, ledger, caps, clock, known, on_call)
     ending = Ending("stopped", "interrupted")
+    reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     try:
         on_progress(progress)
         ending = await drive(design.planner(pilot), engine.execute, 2 * design.spec.concurrency, on_trial)
@@ -236,10 +237,24 @@ async def _go_on(
             ending = Ending("stopped", f"pilot of {pilot} samples")
     finally:
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
-    results = Results.load(database, info.id)
+    await reading
+    results = _load_results(database, info.id)
     for tracker in trackers:
         tracker.on_run(results.run)
     return Outcome(results, ending, progress, assumed)
+
+
+def _prepare_analysis() -> None:
+    """Import what the closing table needs, on a thread, while calls are in flight."""
+    from paretoken.analysis.results import prepare
+
+    prepare()
+
+
+def _load_results(database: Database, run: str) -> Results:
+    from paretoken.analysis.results import Results
+
+    return Results.load(database, run)
 
 
 def _progress(design: Design, done: int, spent: tuple[Decimal, Decimal]) -> Progress:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from paretoken.analysis.front import Objectives
+    from paretoken.analysis.objectives import Objectives
     from paretoken.core.protocols import Planner, Provider, Scorer
     from paretoken.core.trials import Cell, Variant
     from paretoken.core.usage import Price

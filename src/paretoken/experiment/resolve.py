@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from paretoken.analysis.front import Objectives
-from paretoken.analysis.summary import LATENCY_QUANTILES
+from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
+from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
 from paretoken.core.registry import load, registered, suggest
@@ -19,7 +19,6 @@ from paretoken.experiment.space import enumerate_variants, parse_choices
 from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
-from paretoken.records import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

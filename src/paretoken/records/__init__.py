@@ -5,21 +5,17 @@ from paretoken.records.database import Database, database_path, project_root
 from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.runs import RunBook
-from paretoken.records.table import NUMBERS, RecordTable, build_table
 from paretoken.records.view import History, build_records
 
 __all__ = [
-    "NUMBERS",
     "Database",
     "History",
-    "RecordTable",
     "RunBook",
     "SqlCache",
     "SqlJournal",
     "SqlLedger",
     "book_orphans",
     "build_records",
-    "build_table",
     "database_path",
     "project_root",
 ]

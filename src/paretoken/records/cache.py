@@ -48,15 +48,16 @@ class SqlCache:
 
     def get(self, key: str) -> Response | None:
         """The stored answer, or None; one that no longer is what was written is none."""
-        row = _SELECT.run(self._database.connection, {"wanted": key}).first()
-        if row is None or row.crc != crc32(row.body.encode()) or self._is_old(row.at):
+        row = _SELECT.run(self._database, {"wanted": key}).fetchone()
+        if row is None:
             return None
-        return decode_response(row.body)
+        at, body, crc = row
+        return None if crc != crc32(body.encode()) or self._is_old(at) else decode_response(body)
 
     def has(self, key: str) -> bool:
         """Whether `get` would give an answer."""
-        row = _DATE.run(self._database.connection, {"wanted": key}).first()
-        return row is not None and not self._is_old(row.at)
+        row = _DATE.run(self._database, {"wanted": key}).fetchone()
+        return row is not None and not self._is_old(row[0])
 
     def _is_old(self, at: str) -> bool:
         return self._max_age is not None and self._clock.now() - datetime.fromisoformat(at) > self._max_age
@@ -66,4 +67,4 @@ class SqlCache:
         body = encode_response(response)
         row = {"key": key, "at": self._clock.now().isoformat(), "body": body, "crc": crc32(body.encode())}
         with self._database.turn():
-            _PUT.run(self._database.connection, row)
+            _PUT.run(self._database, row)

@@ -16,6 +16,7 @@ Content = Literal["full", "hash", "none"]
 """How much of prompts and answers is kept: all, a hash of each text, or nothing."""
 
 _DEFAULTS = {f.name: f.default for f in fields(Request) if f.default is not MISSING}
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _TOKEN_FIELDS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -52,7 +53,7 @@ def decode_response(body: str) -> Response:
 
 
 def _dump(body: object) -> str:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    text = _to_json(body)
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, as in an answer cut within an emoji: no database takes it

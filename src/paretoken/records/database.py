@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import (
     URL,
@@ -28,7 +28,7 @@ from paretoken.core.errors import NewerSchema, StoreError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -149,6 +149,7 @@ class Database:
             raise StoreError(f"{path}: cannot make the folder of the records: {error}") from error
         self._engine = _make_engine(path)
         self.connection = self._engine.connect()
+        self._driver: Any = self.connection.connection.driver_connection
         try:
             self._check_schema()
         except BaseException:
@@ -174,6 +175,28 @@ class Database:
                 "Move the file away to start afresh."
             )
 
+    def execute(self, sql: str, values: Sequence[object] = ()) -> Any:
+        """Run a statement on the driver; gives its cursor.
+
+        Raises:
+            StoreError: It cannot be executed.
+        """
+        try:
+            return self._driver.execute(sql, values)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            raise _store_error(self.path, error) from error
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once per row.
+
+        Raises:
+            StoreError: It cannot be executed.
+        """
+        try:
+            self._driver.executemany(sql, rows)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            raise _store_error(self.path, error) from error
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit everything inside together and at once, or nothing; one inside another is part of it.
@@ -189,7 +212,7 @@ class Database:
         self._in_transaction = True
         try:
             yield
-            self.connection.exec_driver_sql("COMMIT")
+            self.execute("COMMIT")
         except BaseException:
             self._rollback()
             raise
@@ -215,7 +238,7 @@ class Database:
         if self._waiting is None:
             self._begin()
             self._waiting = []
-            loop.call_soon(self.commit)
+            loop.call_soon(loop.call_soon, self.commit)  # one turn later: the calls that these let go on share it
         try:
             yield
         except StoreError as error:
@@ -228,7 +251,7 @@ class Database:
         if self._waiting is None:
             return
         try:
-            self.connection.exec_driver_sql("COMMIT")
+            self.execute("COMMIT")
         except StoreError as error:
             self._rollback()
             self._end_turn(error)
@@ -249,11 +272,11 @@ class Database:
             await waiter
 
     def _begin(self) -> None:
-        self.connection.exec_driver_sql("BEGIN IMMEDIATE")
+        self.execute("BEGIN IMMEDIATE")
 
     def _rollback(self) -> None:
         with suppress(StoreError):  # SQLite may have rolled back by itself, e.g. when the disk is full
-            self.connection.exec_driver_sql("ROLLBACK")
+            self.execute("ROLLBACK")
 
     def _end_turn(self, error: StoreError | None) -> None:
         waiting, self._waiting = self._waiting or [], None
@@ -298,6 +321,10 @@ def _make_engine(path: Path) -> Engine:
     @event.listens_for(engine, "handle_error")
     def _translate(context: ExceptionContext) -> None:
         if isinstance(context.sqlalchemy_exception, DatabaseError):
-            raise StoreError(f"{path}: cannot use the records: {context.original_exception}")
+            raise _store_error(path, context.original_exception)
 
     return engine
+
+
+def _store_error(path: Path, cause: BaseException) -> StoreError:
+    return StoreError(f"{path}: cannot use the records: {cause}")

@@ -56,7 +56,7 @@ class SqlJournal:
             )
         if rows:
             with self._database.turn():
-                _INSERT.run_many(self._database.connection, rows)
+                _INSERT.run_many(self._database, rows)
 
     async def committed(self) -> None:
         """Return once everything written so far is on disk."""

@@ -30,7 +30,7 @@ _SEPARATOR = "\n"
 
 _table = scopes_table.c
 _named = _table.name == bindparam("scope")
-_SCOPE = Statement(select(scopes_table).where(_named))
+_SCOPE = Statement(select(_table.limit_pico, _table.billed_pico + _table.assumed_pico, _table.held_pico).where(_named))
 _RESERVE = Statement(update(scopes_table).where(_named).values(held_pico=_table.held_pico + bindparam("bound")))
 _INSERT_HOLD = Statement(insert(holds_table), "owner", "scopes", "bound_pico", "key", "origin")
 _DELETE_HOLD = Statement(delete(holds_table).where(holds_table.c.id == bindparam("hold")))
@@ -110,12 +110,11 @@ class SqlLedger:
             SpecError: A scope was never opened: its spending would go uncounted.
         """
         bound = to_pico(bound_usd)
-        connection = self._database.connection
         with self._database.turn():
             for scope in scopes:
                 self._check_room(scope, bound)
             for scope in scopes:
-                _RESERVE.run(connection, {"scope": scope, "bound": bound})
+                _RESERVE.run(self._database, {"scope": scope, "bound": bound})
             row = {
                 "owner": self._owner,
                 "scopes": _SEPARATOR.join(scopes),
@@ -123,21 +122,21 @@ class SqlLedger:
                 "key": key,
                 "origin": json.dumps([origin.run, origin.sample, origin.variant, origin.repeat, origin.role]),
             }
-            number = _INSERT_HOLD.run(connection, row).lastrowid
+            number = _INSERT_HOLD.run(self._database, row).lastrowid
         return Hold(number, tuple(scopes), bound_usd, key, origin)
 
     def _check_room(self, scope: str, bound: int) -> None:
-        row = _SCOPE.run(self._database.connection, {"scope": scope}).first()
+        row = _SCOPE.run(self._database, {"scope": scope}).fetchone()
         if row is None:
             known = self._database.connection.scalars(select(_table.name)).all()
             raise SpecError(f"there is no budget scope {scope!r}.", fix=suggest(scope, known))
-        spent = row.billed_pico + row.assumed_pico
-        if row.limit_pico is not None and spent + row.held_pico + bound > row.limit_pico:
+        limit, spent, held = row
+        if limit is not None and spent + held + bound > limit:
             raise BudgetExceeded(
                 scope=scope,
-                limit_usd=from_pico(row.limit_pico),
+                limit_usd=from_pico(limit),
                 spent_usd=from_pico(spent),
-                held_usd=from_pico(row.held_pico),
+                held_usd=from_pico(held),
                 needed_usd=from_pico(bound),
             )
 
@@ -155,17 +154,16 @@ class SqlLedger:
         Raises:
             StoreError: The hold was settled before.
         """
-        connection = self._database.connection
         money = {
             "bound": to_pico(hold.bound_usd),
             "billed": to_pico(billed_usd),
             "assumed": to_pico(assumed_usd),
         }
         with self._database.turn():
-            if not _DELETE_HOLD.run(connection, {"hold": hold.id}).rowcount:
+            if not _DELETE_HOLD.run(self._database, {"hold": hold.id}).rowcount:
                 raise StoreError(f"hold {hold.id} of ${hold.bound_usd:f} was settled before; its money is booked once")
             for scope in hold.scopes:
-                if not _BOOK.run(connection, {"scope": scope, **money}).rowcount:
+                if not _BOOK.run(self._database, {"scope": scope, **money}).rowcount:
                     raise StoreError(f"the budget scope {scope!r} was removed while a call drew on it")
 
     def release(self, hold: Hold) -> None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from paretoken.core.calls import NUMBERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Row
 
-NUMBERS = ("list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s", "ttft_s")
-"""What a response says, by the name that objectives and comparisons use."""
 _MISSING = float("nan")
 _PICO = 1e-12
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
-    from paretoken.records import RecordTable
+    from paretoken.records.table import RecordTable
 
 RUN_TAG = "paretoken.run"
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}

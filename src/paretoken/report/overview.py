@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.results import Results
     from paretoken.experiment.forecast import Forecast
-    from paretoken.records import RecordTable
+    from paretoken.records.table import RecordTable
 
 
 def closing_rows(results: Results) -> list[dict[str, Any]]:

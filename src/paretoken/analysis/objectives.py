@@ -1,0 +1,30 @@
+"""What is wanted, by the names of what is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LATENCY_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What is wanted.
+
+    Attributes:
+        minimize, maximize: Names as `VariantSummary.value` takes them.
+        subject_to: Limits by name: `(">=" or "<=", bound)`.
+    """
+
+    minimize: tuple[str, ...]
+    maximize: tuple[str, ...]
+    subject_to: Mapping[str, tuple[str, float]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All objectives, minimised ones first."""
+        return (*self.minimize, *self.maximize)
