@@ -48,6 +48,19 @@ def export(
     return print_json({"rows": n_rows, "file": str(to)}) if as_json else say(f"{n_rows} records in {to}")
 
 
+@runs.command()
+def recover(as_json: Json = False) -> None:
+    """Get all that is sound out of damaged records; no run may be in progress."""
+    from paretoken.experiment import archive
+
+    found = archive.recover_records()
+    rows = [{"table": name, "kept": kept, "lost": found.lost[name]} for name, kept in found.kept.items()]
+    if as_json:
+        return print_json({"tables": rows, "damaged": str(found.damaged)})
+    print_rows(rows)
+    return say(f"the file as it was: {found.damaged}\n`paretoken run SPEC` goes on: what is lost is asked again")
+
+
 def show(
     run: RunName = "last",
     sample: Annotated[str | None, typer.Option("--sample", help="Show prompts and answers of one sample.")] = None,

@@ -207,6 +207,8 @@ async def _go_on(
     pilot: int | None,
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
+    if info.status == "running":  # its process died
+        database.check()
     book, ledger = RunBook(database), SqlLedger(database, info.id)
     trackers = [] if pilot else make_trackers(design.spec.track, design.root)
     for tracker in trackers:

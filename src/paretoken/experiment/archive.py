@@ -10,7 +10,7 @@ from paretoken.analysis.results import Results
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import load
 from paretoken.experiment.source import SPEC_NAME
-from paretoken.records import Database, RunBook, SqlLedger, database_path, project_root
+from paretoken.records import Database, Recovered, RunBook, SqlLedger, database_path, project_root, recover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,6 +100,18 @@ def remove_run(reference: str) -> str:
             book.remove(run.id)
             SqlLedger(database, run.id).forget(run.scope)
         return run.id
+
+
+def recover_records() -> Recovered:
+    """Get all that is sound out of damaged records.
+
+    Raises:
+        SpecError: There are no records.
+    """
+    file = database_path(find_root(Path()))
+    if not file.is_file():
+        raise SpecError("there are no records.", file=file)
+    return recover(file)
 
 
 def export_run(reference: str, path: Path) -> int:

@@ -4,12 +4,14 @@ from paretoken.records.cache import SqlCache
 from paretoken.records.database import Database, database_path, project_root
 from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
+from paretoken.records.recovery import Recovered, recover
 from paretoken.records.runs import RunBook
 from paretoken.records.view import History, build_records
 
 __all__ = [
     "Database",
     "History",
+    "Recovered",
     "RunBook",
     "SqlCache",
     "SqlJournal",
@@ -18,4 +20,5 @@ __all__ = [
     "build_records",
     "database_path",
     "project_root",
+    "recover",
 ]

@@ -150,6 +150,7 @@ class Database:
         self._engine = _make_engine(path)
         self.connection = self._engine.connect()
         self._driver: Any = self.connection.connection.driver_connection
+        self.driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         try:
             self._check_schema()
         except BaseException:
@@ -183,7 +184,7 @@ class Database:
         """
         try:
             return self._driver.execute(sql, values)
-        except self._engine.dialect.loaded_dbapi.Error as error:
+        except self.driver_error as error:
             raise _store_error(self.path, error) from error
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
@@ -194,7 +195,7 @@ class Database:
         """
         try:
             self._driver.executemany(sql, rows)
-        except self._engine.dialect.loaded_dbapi.Error as error:
+        except self.driver_error as error:
             raise _store_error(self.path, error) from error
 
     @contextmanager
@@ -289,6 +290,16 @@ class Database:
             else:
                 waiter.set_exception(error)
 
+    def check(self) -> None:
+        """Look for damage.
+
+        Raises:
+            StoreError: There is some.
+        """
+        said = self.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if said != "ok":
+            raise StoreError(f"{self.path}: damaged: {said}. `paretoken runs recover` keeps all that is sound")
+
     def close(self) -> None:
         """Commit what is open and give the connection back."""
         self.commit()
@@ -327,4 +338,6 @@ def _make_engine(path: Path) -> Engine:
 
 
 def _store_error(path: Path, cause: BaseException) -> StoreError:
-    return StoreError(f"{path}: cannot use the records: {cause}")
+    damaged = type(cause).__name__ == "DatabaseError"  # its subclasses are of the moment: locked, full, read-only
+    hint = ". `paretoken runs recover` keeps all that is sound" if damaged else ""
+    return StoreError(f"{path}: cannot use the records: {cause}{hint}")
