@@ -241,8 +241,8 @@ def test_a_killed_process_s_money_is_booked(lab: Lab, world: World) -> None:
 def test_two_processes_do_not_share_a_run(lab: Lab) -> None:
     lab.edit("  - id: echo/a", "  - id: echo/a\n    latency_s: 30.0")
     code = (
-        "import sys; from paretoken.experiment import api; from pathlib import Path\n"
-        "with api._alone(Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
+        "import sys; from paretoken.experiment import archive; from pathlib import Path\n"
+        "with archive.alone(Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
     )
     lab.edit("    latency_s: 30.0\n", "")
     first = run(lab.folder, limit=1)

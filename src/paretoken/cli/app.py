@@ -30,6 +30,7 @@ for verb in (
     experiments.front,
     experiments.report,
     inspection.show,
+    inspection.budget,
     inspection.prompts,
     inspection.prices,
     inspection.doctor,

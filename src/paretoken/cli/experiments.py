@@ -208,6 +208,8 @@ def _note_ending(outcome: Outcome, spec: Path) -> None:
              f"`paretoken run {spec} --retry-errors` sends them again")  # fmt: skip
     if outcome.ending.error is not None:
         note(f"error: {outcome.ending.error}")
+        cost = "" if outcome.left_usd is None else f", about ${outcome.left_usd:.6f} at the cost so far"
+        note(f"spent ${progress.spent_usd:f}; left to do: {progress.total - progress.done} calls{cost}")
 
 
 def _picture(outcome: Outcome) -> str | None:

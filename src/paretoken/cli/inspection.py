@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,17 @@ def recover(as_json: Json = False) -> None:
         return print_json({"tables": rows, "damaged": str(found.damaged)})
     print_rows(rows)
     return say(f"the file as it was: {found.damaged}\n`paretoken run SPEC` goes on: what is lost is asked again")
+
+
+def budget(as_json: Json = False) -> None:
+    """Money by scope: limits, and what is billed, assumed and held."""
+    from paretoken.experiment import archive
+
+    rows = archive.list_scopes()
+    if as_json:
+        return print_json(rows)
+    shown = [{name: f"${v:f}" if isinstance(v, Decimal) else v for name, v in row.items()} for row in rows]
+    return print_rows(shown) if rows else say("nothing is spent yet: `paretoken run SPEC` starts a run")
 
 
 def show(

@@ -75,7 +75,7 @@ def live_progress() -> Iterator[Callable[[Progress], None]]:
 
         def update(progress: Progress) -> None:
             limit = "" if progress.limit_usd is None else f" of ${progress.limit_usd:f}"
-            state = f"${progress.billed_usd:.6f}{limit} · {progress.hits} cached · {progress.failed} failed"
+            state = f"${progress.spent_usd:.6f}{limit} · {progress.hits} cached · {progress.failed} failed"
             bar.update(task, total=progress.total, completed=progress.done, state=state)
 
         yield update

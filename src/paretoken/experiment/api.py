@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from paretoken.core.clock import SystemClock
-from paretoken.core.errors import SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
-from paretoken.experiment.archive import make_trackers
+from paretoken.experiment.archive import alone, make_trackers
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.forecast import Forecast, forecast
 from paretoken.experiment.resolve import load_design
@@ -32,7 +28,7 @@ from paretoken.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from paretoken.analysis.results import Results
     from paretoken.core.protocols import Clock
@@ -62,6 +58,12 @@ class Outcome:
         if self.ending.error is not None:
             return self.ending.error.exit_code
         return 4 if any(s.n == s.n_failed for s in self.results.summaries) else 0
+
+    @property
+    def left_usd(self) -> Decimal | None:
+        """What the calls that are left would cost at the mean of those done [USD]; None before the first."""
+        done = self.progress.done
+        return self.progress.spent_usd / done * (self.progress.total - done) if done else None
 
 
 def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = None) -> tuple[Design, Forecast]:
@@ -151,7 +153,7 @@ async def run_async(
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
                 latest = _open_run(design, database, estimate, fresh, clock)
-            with _alone(design.root, latest.id):
+            with alone(design.root, latest.id):
                 return await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
     finally:
         await design.aclose()
@@ -183,19 +185,6 @@ def _open_run(design: Design, database: Database, estimate: Forecast, fresh: boo
 
 def _free_id(base: str, taken: set[str]) -> str:
     return next(name for name in (base, *(f"{base}-{k}" for k in range(2, len(taken) + 3))) if name not in taken)
-
-
-@contextmanager
-def _alone(root: Path, run_id: str) -> Iterator[None]:
-    """Make sure that no other process works on the same run; the lock falls with the process."""
-    folder = root / ".paretoken" / "locks"
-    folder.mkdir(exist_ok=True)
-    try:
-        with FileLock(folder / f"{run_id}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise SpecError(f"run {run_id} is in progress in another process.", fix="Wait for it, or start another "
-                        "with --fresh.") from None  # fmt: skip
 
 
 async def _go_on(
@@ -237,6 +226,9 @@ async def _go_on(
         ending = await drive(design.planner(pilot), engine.execute, 2 * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")
+    except Exception as error:
+        ending = Ending("failed", f"internal error: {error!r}")
+        raise
     finally:
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
     await reading

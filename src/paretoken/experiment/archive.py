@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from filelock import FileLock, Timeout
+
 from paretoken.analysis.results import Results
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import load
@@ -69,6 +71,19 @@ def _spec_path(lock: Mapping[str, object]) -> Path:
     return Path(cast("dict[str, Any]", lock["spec"])["path"]).resolve()
 
 
+@contextmanager
+def alone(root: Path, run_id: str) -> Iterator[None]:
+    """Make sure that no other process works on the same run; the lock falls with the process."""
+    folder = root / ".paretoken" / "locks"
+    folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(folder / f"{run_id}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise SpecError(f"run {run_id} is in progress in another process.", fix="Wait for it, or start another "
+                        "with --fresh.") from None  # fmt: skip
+
+
 def list_runs(root: Path | None = None) -> list[dict[str, object]]:
     """One row per run, oldest first; none before the first run."""
     file = database_path(find_root(root or Path()))
@@ -92,11 +107,14 @@ def remove_run(reference: str) -> str:
 
     Returns:
         The run's id.
+
+    Raises:
+        SpecError: No such run, or it is in progress.
     """
     with _records_of(reference) as (database, name):
         book = RunBook(database)
         run = book.find(name)
-        with database.transaction():
+        with alone(database.path.parent.parent, run.id), database.transaction():
             book.remove(run.id)
             SqlLedger(database, run.id).forget(run.scope)
         return run.id
@@ -112,6 +130,25 @@ def recover_records() -> Recovered:
     if not file.is_file():
         raise SpecError("there are no records.", file=file)
     return recover(file)
+
+
+def list_scopes() -> list[dict[str, object]]:
+    """Money by scope, one row each; none before the first run."""
+    file = database_path(find_root(Path()))
+    if not file.is_file():
+        return []
+    with Database(file) as database:
+        return [
+            {
+                "scope": name,
+                "limit": limit,
+                "billed": billed,
+                "assumed": assumed,
+                "held": held,
+                "left": None if limit is None else limit - billed - assumed - held,
+            }
+            for name, limit, billed, assumed, held in SqlLedger(database, "").scopes()
+        ]
 
 
 def export_run(reference: str, path: Path) -> int:

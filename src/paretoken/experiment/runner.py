@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from paretoken.core.protocols import Planner
     from paretoken.core.trials import Record
 
+PRECEDENCE = (2, 5, 4, 3, 1)
+"""Exit codes, the one that says most first: which of several errors a run ends with."""
+
 Status = Literal["finished", "stopped", "failed"]
 
 
@@ -99,7 +102,7 @@ async def drive(
                 try:
                     records = task.result()
                 except ParetokenError as error:
-                    if stopped is None or error.exit_code > stopped.exit_code:
+                    if stopped is None or _rank(error) < _rank(stopped):
                         stopped = error
                 else:
                     planner.tell(trial, records)
@@ -112,3 +115,7 @@ async def drive(
         status: Status = "stopped" if isinstance(stopped, (BudgetExceeded, BrokenBound)) else "failed"
         return Ending(status, str(stopped), stopped)
     return Ending("finished", reason)
+
+
+def _rank(error: ParetokenError) -> int:
+    return PRECEDENCE.index(error.exit_code)

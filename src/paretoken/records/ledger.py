@@ -175,6 +175,16 @@ class SqlLedger:
         row = self._database.connection.execute(select(scopes_table).where(scopes_table.c.name == scope)).first()
         return (Decimal(0), Decimal(0)) if row is None else (from_pico(row.billed_pico), from_pico(row.assumed_pico))
 
+    def scopes(self) -> list[tuple[str, Decimal | None, Decimal, Decimal, Decimal]]:
+        """Every scope by name: its limit, and what is billed, assumed and held in it [USD]."""
+        return [
+            (
+                row.name, None if row.limit_pico is None else from_pico(row.limit_pico), from_pico(row.billed_pico),
+                from_pico(row.assumed_pico), from_pico(row.held_pico),
+            )
+            for row in self._database.connection.execute(select(scopes_table).order_by(_table.name))
+        ]  # fmt: skip
+
     def forget(self, scope: str) -> None:
         """Drop a scope that nothing will draw on again, and what its dead owner still holds."""
         with self._database.transaction():
