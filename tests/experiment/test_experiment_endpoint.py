@@ -18,6 +18,7 @@ import pytest
 from paretoken.core.calls import Attempt, Call
 from paretoken.core.clock import SystemClock
 from paretoken.experiment.api import Outcome, run
+from paretoken.gateway.breaker import THRESHOLD
 from paretoken.records import Database, SqlJournal, SqlLedger
 
 if TYPE_CHECKING:
@@ -61,11 +62,10 @@ def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
         port = process.stdout.readline().split()[1]
         lab.edit("  - id: echo/a", f"  - id: openai/m\n    base_url: http://127.0.0.1:{port}/v1\n"
                  "    api_key_env: MOCK_KEY\n    timeout_s: 1.5")  # fmt: skip
-        rows = [
-            {"id": f"s{i}", "product": f"kettle {i}", "features": f"small {i}", "copy": "x"} for i in range(N_SAMPLES)
-        ]
+        names = [f"kettle {i}" for i in range(N_SAMPLES)]
+        rows = [{"id": name, "product": name, "features": "small", "copy": "x"} for name in names]
         lab.write("data.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        lab.edit("seed: 7", "seed: 7\nconcurrency: 16\nattempts: 8")
+        lab.edit("seed: 7", "seed: 7\nconcurrency: 16\nattempts: 12")
         yield Endpoint(f"http://127.0.0.1:{port}")
         process.terminate()
 
@@ -115,7 +115,8 @@ def test_no_fault_loses_or_doubles_a_call(lab: Lab, endpoint: Endpoint, retry_af
 
 @pytest.mark.parametrize("concurrency", [1, 16, 100])
 def test_the_endpoint_never_counts_more_than_the_cap(lab: Lab, endpoint: Endpoint, concurrency: int) -> None:
-    endpoint.ask("/config", {"f429": 0.1, "f500": 0.1, "freset": 0.05, "ftrunc": 0.1, "fnousage": 0.1})
+    endpoint.ask("/config", {"f429": 0.1, "f500": 0.1, "freset": 0.05, "ftrunc": 0.1, "fnousage": 0.1,
+                             "retry_after": ""})  # fmt: skip
     lab.edit("concurrency: 16", f"concurrency: {concurrency}")
     lab.edit('usd: "1.00"', 'usd: "0.0060"')
     stopped = run(lab.folder, clock=Hurried())
@@ -130,16 +131,14 @@ def test_the_endpoint_never_counts_more_than_the_cap(lab: Lab, endpoint: Endpoin
     check_books(lab, whole, endpoint.usd)
 
 
-@pytest.mark.parametrize(("status", "sent"), [(401, 10), (403, 10), (404, 10)])
-def test_a_refused_account_stops_the_run_and_leaves_the_rest_to_do(
-    lab: Lab, endpoint: Endpoint, status: int, sent: int
-) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_account_stops_the_run_and_leaves_the_rest_to_do(lab: Lab, endpoint: Endpoint, status: int) -> None:
     endpoint.ask("/config", {"status": status})
     lab.edit("concurrency: 16", "concurrency: 1")
     outcome = run(lab.folder, clock=Hurried())
     assert (outcome.exit_code, outcome.ending.status) == (4, "failed")
     assert f"HTTP {status}" in outcome.ending.reason
-    assert endpoint.ask("/stats")["requests"] == sent, "not retried, and not hammered"
+    assert endpoint.ask("/stats")["requests"] <= 2 * THRESHOLD, "not retried, and not hammered"
     endpoint.ask("/config", {"status": 0})
     again = run(lab.folder, retry_errors=True, clock=Hurried())
     assert (again.exit_code, again.progress.done) == (0, N_CALLS)
