@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 LATENCY_S = 0.05
 CONCURRENCY = 64
-BASE = {"latency": LATENCY_S, **dict.fromkeys(
+BASE = {"latency": LATENCY_S, "rpm": 0, "retry_after": "1", "subsets": False, **dict.fromkeys(
     ("f429", "f500", "f503", "freset", "ftrunc", "ftrickle", "fhang", "ftype", "fnousage", "ffilter"), 0)}  # fmt: skip
 FAULTS = {"f429": 0.05, "f500": 0.02, "freset": 0.01, "ftrunc": 0.1, "ftrickle": 0.01, "trickle_s": 1.0, "ftype": 0.01,
           "fnousage": 0.02, "ffilter": 0.01, "subsets": True}  # fmt: skip
@@ -50,7 +50,7 @@ FAULTS = {"f429": 0.05, "f500": 0.02, "freset": 0.01, "ftrunc": 0.1, "ftrickle":
 def say(figure: str, values: Sequence[float], unit: str, target: str) -> None:
     """Print one figure: the median with the range."""
     value, low, high = statistics.median(values), min(values), max(values)
-    print(f"{figure:<28}{value:>12.4g}{low:>12.4g}{high:>12.4g}  {unit:<12}{target}", file=sys.stderr, flush=True)
+    print(f"{figure:<28}{value:>12.4g}{low:>12.4g}{high:>12.4g}  {unit:<14}{target}", file=sys.stderr, flush=True)
     line = {"bench": "call_path", "figure": figure, "value": round(value, 6), "low": round(low, 6),
             "high": round(high, 6), "unit": unit, "n": len(values), "target": target}  # fmt: skip
     print(json.dumps(line), flush=True)
@@ -145,8 +145,14 @@ def caps(server: Server, work: Path, full_usd: float, quick: bool) -> None:
             overshoots.append(max(0.0, server.stats()["usd"] - float(cap)))
             if not faults:
                 used.append(server.stats()["usd"] / float(cap))
+    small = 200 * full_usd / N_CALLS
+    server.configure(**BASE)
+    write_spec(work / "run", server.base_url, budget_usd=f"{small:.6f}")
+    check(measure(run_command(), work / "run"), 3)
+    overshoots.append(max(0.0, server.stats()["usd"] - small))
     say("cap_overshoot_usd", overshoots, "USD", "0")
     say("cap_used_rate", used, "of the cap", ">= 0.95")
+    say("cap_used_rate.200_calls", [server.stats()["usd"] / small], "of the cap", ">= 0.95")
 
 
 def shared_cap(server: Server, work: Path, full_usd: float) -> None:
@@ -228,6 +234,18 @@ def faults(server: Server, work: Path, rounds: int) -> None:
     say("counted_twice", counted, "calls", "0")
 
 
+def limits(server: Server, work: Path) -> None:
+    """Two models of 200 requests per minute each, enforced over a sliding minute: what is used, what is turned away."""
+    rpm, n = 200, 200
+    server.configure(**{**BASE, "rpm": 2 * rpm})
+    write_spec(work / "run", server.base_url, n=n, rpm=rpm)
+    check(measure(run_command(), work / "run"))
+    stats = server.stats()
+    server.configure(rpm=0)
+    say("limit_used_rate", [(stats["paid"] - 2) / stats["window_s"] * 60 / (2 * rpm)], "of the limit", ">= 0.97")
+    say("limit_rejected_rate", [stats["rejected"] / stats["requests"]], "of the calls", "< 0.01")
+
+
 def large(server: Server, work: Path) -> None:
     """Memory of a run of 200,000 calls."""
     server.configure(**{**BASE, "latency": 0.005})
@@ -247,7 +265,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=[], metavar="NAME=COMMAND")
     options = parser.parse_args()
     rounds = 1 if options.quick else options.rounds
-    print(f"{'figure':<28}{'median':>12}{'low':>12}{'high':>12}  {'unit':<12}target", file=sys.stderr)
+    print(f"{'figure':<28}{'median':>12}{'low':>12}{'high':>12}  {'unit':<14}target", file=sys.stderr)
     with serving(options.server) as server, tempfile.TemporaryDirectory() as name:
         work = Path(name)
         speed(server, work, rounds, dict(peer.split("=", 1) for peer in options.peers))
@@ -259,6 +277,8 @@ def main() -> None:
         shared_cap(server, work, full_usd)
         crashes(server, work, 1 if options.quick else 20)
         faults(server, work, rounds)
+        if not options.quick:
+            limits(server, work)
         if options.large:
             large(server, work)
 

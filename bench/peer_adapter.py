@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from pathlib import Path
 
-from workload import MODELS, PROMPTS, measure, run_command, write_spec
+import paretoken
+from workload import MODELS, PROMPTS, environment, write_spec
 
 
 def main() -> None:
@@ -37,18 +39,19 @@ def main() -> None:
             folder, options.base_url, n=options.n, concurrency=options.concurrency, cache=bool(options.cache),
             budget_usd=f"{options.budget:.9f}" if options.budget else None,
         )  # fmt: skip
-    fresh = again and options.cache and not options.resume
-    ended = measure(run_command("--json", *(["--fresh"] if fresh else [])), folder)
-    rows = json.loads(ended.out)["front"] if ended.out else []
-    failed = round(sum(row["n"] * row["error_rate"] for row in rows))
+    os.environ.update(environment())
+    outcome = paretoken.run(folder, fresh=bool(again and options.cache and not options.resume))
+    summaries = outcome.results.summaries
+    means = [found.mean for summary in summaries if (found := summary.estimates.get("contains")) is not None]
+    scored = sum(summary.n - summary.n_failed for summary in summaries)
     result = {
-        "scored": sum(row["n"] for row in rows) - failed,
-        "errors": len(PROMPTS) * len(MODELS) * options.n - sum(row["n"] for row in rows) + failed,
-        "mean": sum(row["contains"] or 0 for row in rows) / max(len(rows), 1),
-        "note": ended.err.strip().splitlines()[-1] if ended.err.strip() else "",
+        "scored": scored,
+        "errors": len(PROMPTS) * len(MODELS) * options.n - scored,
+        "mean": sum(means) / max(len(means), 1),
+        "note": outcome.ending.reason,
     }
     (options.work / "result.json").write_text(json.dumps(result))
-    raise SystemExit(0 if ended.code in (0, 3) else ended.code)
+    raise SystemExit(0 if outcome.exit_code == 3 else outcome.exit_code)
 
 
 if __name__ == "__main__":

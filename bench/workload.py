@@ -46,7 +46,7 @@ def write_spec(
     budget_usd: str | None = "100",
     cache: bool = True,
     mlflow: bool = False,
-    more: str = "",
+    rpm: int | None = None,
 ) -> None:
     """Write the experiment into a project folder of its own.
 
@@ -58,7 +58,7 @@ def write_spec(
         budget_usd: The cap [USD]; None is none.
         cache: Whether equal calls are served from earlier ones.
         mlflow: Log to a tracking store of the folder's own.
-        more: Further lines of the spec.
+        rpm: Stated limit of each model [requests per minute].
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -72,7 +72,8 @@ def write_spec(
     base_url: {base_url}
     api_key_env: MOCK_KEY
     timeout_s: 20
-    price: {{input_per_mtok: "1", output_per_mtok: "4"}}"""
+    price: {{input_per_mtok: "1", output_per_mtok: "4"}}
+    {f"limits: {{rpm: {rpm}}}" if rpm else ""}"""
         for model in MODELS
     )
     (folder / "spec.yaml").write_text(f"""\
@@ -89,7 +90,6 @@ minimize: [list_usd]
 maximize: [contains]
 {f'budget: {{usd: "{budget_usd}"}}' if budget_usd else ""}
 {"track: {mlflow: sqlite:///mlruns/mlflow.db}" if mlflow else ""}
-{more}
 """)
 
 

@@ -252,32 +252,39 @@ def test_concurrency_finds_what_the_vendor_takes():
     _flood(vendor, Limits(concurrency=64), 600)
     most = 16 * 600 / (sum(vendor.takes_s) / 2)
     assert vendor.n_accepted >= 0.8 * most
-    assert vendor.n_rejected < 0.05 * vendor.n_accepted
+    assert vendor.n_rejected < 0.07 * vendor.n_accepted
 
 
-def test_those_turned_away_together_count_once_and_retried_ones_prove_nothing():
+def test_every_request_turned_away_costs_a_place_and_retried_ones_prove_nothing():
     window = Window(64)
-    provider = Scripted(VirtualClock(), [RateLimited("no")] * 64 + [answer()], takes_s=1)
+    provider = Scripted(VirtualClock(), [RateLimited("no")] * 32 + [answer()], takes_s=1)
     quota = Quota(provider, limits=Limits(concurrency=64), shared=Window(64), clock=provider.clock)
     quota._window = window
 
     async def main() -> None:
-        requests = [ask(str(i)) for i in range(64)]
+        requests = [ask(str(i)) for i in range(32)]
         await asyncio.gather(*map(quota.generate, requests), return_exceptions=True)
-        assert window.places == 44
+        assert window.places == 32
         await asyncio.gather(*map(quota.generate, requests))
-        assert window.places == 44
-        await asyncio.gather(*(quota.generate(ask(f"new {i}")) for i in range(90)))
-        assert window.places == 46
+        assert window.places == 32
+        await asyncio.gather(*(quota.generate(ask(f"new {i}")) for i in range(66)))
+        assert window.places == 34
 
     provider.clock.run(main())
 
 
-def test_retry_after_pauses_the_whole_model():
-    provider = Scripted(VirtualClock(), [RateLimited("no", retry_after_s=20), answer()])
-    outcomes = _send(Limits(), [(0, ask("a")), (1, ask("b")), (2, ask("c"))], provider)
-    assert isinstance(outcomes[0], RateLimited)
-    assert provider.times == [0, pytest.approx(20, abs=0.3), pytest.approx(20, abs=0.3)]
+def test_retry_after_three_times_in_a_row_pauses_the_whole_model():
+    provider = Scripted(VirtualClock(), [RateLimited("no", retry_after_s=20)] * 3 + [answer()])
+    outcomes = _send(Limits(), [(i, ask(str(i))) for i in range(5)], provider)
+    assert all(isinstance(outcome, RateLimited) for outcome in outcomes[:3])
+    assert provider.times == [0, 1, 2, pytest.approx(22, abs=0.3), pytest.approx(22, abs=0.3)]
+
+
+def test_a_stray_rejection_holds_up_nobody_else():
+    steps = [RateLimited("no", retry_after_s=20), answer()] * 20
+    provider = Scripted(VirtualClock(), steps)
+    _send(Limits(concurrency=64), [(i / 10, ask(str(i))) for i in range(40)], provider)
+    assert provider.times[-1] == pytest.approx(3.9)
 
 
 @settings(max_examples=60, deadline=None)

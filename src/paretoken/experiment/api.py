@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from paretoken.experiment.design import Design
 
 
+CELLS_AHEAD = 4
+"""Cells under way, in units of the concurrency: blocks that wait for one slow call must not leave places empty."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What `run` gives back.
@@ -223,7 +227,7 @@ async def _go_on(
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     try:
         on_progress(progress)
-        ending = await drive(design.planner(pilot), engine.execute, 2 * design.spec.concurrency, on_trial)
+        ending = await drive(design.planner(pilot), engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")
     except Exception as error:

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant
 from paretoken.experiment.design import REQUEST_FIELDS
+from paretoken.models.chat_format import FIXED_FIELDS
+
+KNOWN = (
+    *REQUEST_FIELDS, "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "stop", "reasoning_effort",
+)  # fmt: skip
+"""Parameters whose misspellings are caught; any other goes to the provider as it is written."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,8 +45,11 @@ def parse_choices(space: Mapping[str, Any], source: Source) -> dict[str, list[Sc
 
 def _check(choices: Mapping[str, Sequence[Scalar]], source: Source) -> None:
     for name, values in choices.items():
-        if name not in REQUEST_FIELDS and get_close_matches(name, REQUEST_FIELDS, cutoff=0.85):
-            raise source.error(f"unknown parameter {name!r}.", "space", name, fix=suggest(name, REQUEST_FIELDS))
+        if name not in KNOWN and get_close_matches(name, KNOWN, cutoff=0.85):
+            raise source.error(f"unknown parameter {name!r}.", "space", name, fix=suggest(name, KNOWN))
+        if name not in REQUEST_FIELDS and name in FIXED_FIELDS:
+            raise source.error(f"{name!r} cannot be chosen: it is set by the experiment, or would break the bound of "
+                               "a call's cost.", "space", name)  # fmt: skip
         for i, value in enumerate(values):
             if any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values[:i]):
                 raise source.error(f"the choice {value!r} stands twice.", "space", name)

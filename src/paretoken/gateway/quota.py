@@ -31,6 +31,8 @@ class Limits:
 
 
 NO_LIMIT = 1_000_000
+ROW = 3
+"""Rejections in a row, with no answer between, after which a Retry-After holds for all and not for one call."""
 POLL_S = 0.2
 """How often a wait is looked at again: answers shorter than expected give tokens back, pauses get longer [s]."""
 
@@ -51,7 +53,7 @@ class Quota:
         self._requests = None if limits.rpm is None else Pace("requests per minute", limits.rpm, 1, clock)
         self._tokens = None if limits.tpm is None else Pace("tokens per minute", limits.tpm, limits.tpm / 60, clock)
         self._turn = asyncio.Lock()
-        self._sent = self._sent_at_decrease = 0
+        self._sent = self._n_in_a_row = 0
         self._turned_away: set[str] = set()
         self._paused_until = 0.0
         self._left: int | None = None  # requests that the vendor still takes before `_resets_at`
@@ -73,6 +75,7 @@ class Quota:
             raise
         finally:
             self._window.leave()
+        self._n_in_a_row = 0
         self._note(response.rate_limit, number)
         if request.key in self._turned_away:  # it came through by waiting: no evidence of capacity
             self._turned_away.discard(request.key)
@@ -122,11 +125,10 @@ class Quota:
 
     def _learn_from(self, error: ProviderError, request: Request, number: int) -> None:
         if error.billing == "none" and isinstance(error, (RateLimited, Unavailable)):
-            if number > self._sent_at_decrease:  # those that were on the way together were turned away for one reason
-                self._window.shrink()
-                self._sent_at_decrease = self._sent
+            self._window.shrink()
             self._turned_away.add(request.key)
-            if error.retry_after_s:
+            self._n_in_a_row += 1
+            if error.retry_after_s and self._n_in_a_row >= ROW:
                 self._paused_until = max(self._paused_until, self._clock.monotonic() + error.retry_after_s)
         self._note(error.rate_limit, number)
 

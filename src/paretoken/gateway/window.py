@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-DECREASE = 0.7
-
 
 class Window:
     """Places for requests, first come, first served.
 
-    Their number adapts: additive increase, multiplicative decrease, never above where it began.
+    Their number adapts: a place more for every windowful that went through, one less for every request turned away,
+    never above where it began. So it falls at once by what was too much, and a vendor's stray rejections do not empty
+    it, as a fixed factor would.
 
     Source: Chiu and Jain (1989), "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance".
 
@@ -54,8 +54,8 @@ class Window:
         self._admit()
 
     def shrink(self) -> None:
-        """Requests were turned away."""
-        self._size = max(1.0, self._size * DECREASE)
+        """A request was turned away."""
+        self._size = max(1.0, self._size - 1)
 
     def _admit(self) -> None:
         while self._queue and self._taken < self.places:

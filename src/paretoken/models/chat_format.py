@@ -13,9 +13,9 @@ from paretoken.models.estimate import estimate_usage
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FIXED = frozenset({
+FIXED_FIELDS = frozenset({
     "model", "messages", "max_tokens", "max_completion_tokens", "n_predict", "temperature", "seed", "tools",
-    "response_format", "stream", "stream_options", "n", "best_of",
+    "response_format", "stream", "stream_options", "n", "best_of", "edits",
 })  # fmt: skip
 """What `params` may not set: it has a field of its own, or would break the bound of a call's cost."""
 
@@ -43,7 +43,7 @@ def write_body(request: Request) -> dict[str, Any]:
     if request.seed is not None:
         body["seed"] = request.seed
     for name, value in request.params:
-        if name in _FIXED:
+        if name in FIXED_FIELDS:
             raise Refused(f"parameter {name!r} cannot be set in `params`: it is a field of the request or unbounded")
         if value is not None:
             body[name] = value
