@@ -10,6 +10,8 @@ import pytest
 
 from paretoken.testing.server import Behaviour, MockServer
 
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+
 
 def ask(behaviour: Behaviour, *texts: str, at_once: bool = False, **body: object) -> tuple[list[Any], MockServer]:
     """Send prompts; gives `(status, headers, body or error)` of each."""
@@ -89,3 +91,27 @@ def test_a_stream_says_the_same() -> None:
     assert events[-2] == b"data: [DONE]"
     assert b'"usage"' in events[2]
     assert b'"finish_reason": "stop"' in events[1]
+
+
+def test_what_cannot_be_read_is_refused_and_a_hung_call_leaves_with_its_client() -> None:
+    async def main() -> None:
+        async with MockServer(Behaviour(latency=0, fhang=1.0)) as server, aiohttp.ClientSession() as session:
+            async with session.post(f"{server.url}/chat/completions", data=b"{") as reply:
+                assert reply.status == 400
+            root = server.url.removesuffix("/v1")
+            async with session.post(f"{root}/config", json={"nonsense": 1}) as reply:
+                assert reply.status == 400
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05), session.post(f"{server.url}/chat/completions", json=BODY):
+                    pass
+            while server.stats()["active"]:
+                await asyncio.sleep(0)
+            server.behaviour.fhang, server.behaviour.latency = 0.0, 0.02
+            asked = asyncio.create_task(session.post(f"{server.url}/chat/completions", json=BODY))
+            while not server.stats()["active"]:
+                await asyncio.sleep(0)
+            server.reset()
+            (await asked).release()
+            assert server.stats()["active"] == 0
+
+    asyncio.run(main())
