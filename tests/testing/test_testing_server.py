@@ -104,11 +104,11 @@ def test_what_cannot_be_read_is_refused_and_a_hung_call_leaves_with_its_client()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05), session.post(f"{server.url}/chat/completions", json=BODY):
                     pass
-            while server.stats()["active"]:
+            while server.stats()["active"]:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0)
             server.behaviour.fhang, server.behaviour.latency = 0.0, 0.02
             asked = asyncio.create_task(session.post(f"{server.url}/chat/completions", json=BODY))
-            while not server.stats()["active"]:
+            while not server.stats()["active"]:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             server.reset()
             (await asked).release()

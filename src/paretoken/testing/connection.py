@@ -9,32 +9,40 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paretoken.testing.server import MockServer
+    from paretoken.testing.endpoint import Endpoint
 
 _WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord", "glade", "heath")
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: just enough of HTTP/1.1 for requests with a Content-Length."""
+    """One keep-alive connection: just enough of HTTP/1.1 for requests with a Content-Length.
 
-    def __init__(self, server: MockServer) -> None:
-        self._server = server
+    Args:
+        endpoint: What is asked.
+        others: All open connections, of which this is one.
+    """
+
+    def __init__(self, endpoint: Endpoint, others: set[asyncio.BaseTransport]) -> None:
+        self._endpoint, self._others = endpoint, others
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
         self._alive = True
         self._hung: set[int] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection."""
         self._transport: Any = transport
-        self._server.n["connections"] += 1
-        self._server.connections.add(transport)
+        self._endpoint.n["connections"] += 1
+        self._others.add(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Forget calls that hung on it."""
         self._alive = False
-        self._server.connections.discard(self._transport)
-        self._server.flying -= self._hung
+        self._others.discard(self._transport)
+        self._endpoint.flying -= self._hung
 
     def data_received(self, data: bytes) -> None:
+        """Answer every request that is whole."""
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = self._buffer[:end]
@@ -49,16 +57,16 @@ class Connection(asyncio.Protocol):
                 self._send_json(400, _error(f"cannot be read: {error!r}"))
 
     def _route(self, path: bytes, body: bytes) -> None:
-        server = self._server
+        endpoint = self._endpoint
         if path.endswith(b"/chat/completions"):
             self._chat(json.loads(body))
         elif path == b"/stats":
-            self._send_json(200, server.stats())
+            self._send_json(200, endpoint.stats())
         elif path == b"/reset":
-            server.reset()
+            endpoint.reset()
             self._send_json(200, {})
         elif path == b"/config":
-            self._send_json(200, server.configure(json.loads(body)))
+            self._send_json(200, endpoint.configure(json.loads(body)))
         else:
             self._send_json(404, _error("no such path"))
 
@@ -73,43 +81,43 @@ class Connection(asyncio.Protocol):
         return self._alive
 
     def _chat(self, asked: dict[str, Any]) -> None:
-        server, number = self._server, id(asked)
+        endpoint, number = self._endpoint, id(asked)
         text = "\n".join(_content(message) for message in asked["messages"])
         key = hashlib.blake2b(f"{asked.get('model')}\0{text}".encode(), digest_size=16).digest()
-        server.first_s = server.first_s or time.monotonic()
-        server.n["requests"] += 1
-        server.tries[key] += 1
-        server.flying.add(number)
-        server.most_active = max(server.most_active, len(server.flying))
-        fits, headers = server.admit(len(text) // 4 + int(asked.get("max_tokens") or 0))
-        if not fits or 0 < server.behaviour.capacity < len(server.flying):
-            server.n["rejected"] += 1
+        endpoint.first_s = endpoint.first_s or time.monotonic()
+        endpoint.n["requests"] += 1
+        endpoint.tries[key] += 1
+        endpoint.flying.add(number)
+        endpoint.most_active = max(endpoint.most_active, len(endpoint.flying))
+        fits, headers = endpoint.admit(len(text) // 4 + int(asked.get("max_tokens") or 0))
+        if not fits or 0 < endpoint.behaviour.capacity < len(endpoint.flying):
+            endpoint.n["rejected"] += 1
             return self._reject(number, 429, "too many requests", headers)
-        if server.behaviour.status:
-            return self._reject(number, server.behaviour.status, "refused", headers)
-        server.coins[key] += 1
-        fault = server.fault(key)
+        if endpoint.behaviour.status:
+            return self._reject(number, endpoint.behaviour.status, "refused", headers)
+        endpoint.coins[key] += 1
+        fault = endpoint.fault(key)
         if fault:
-            server.n[fault] += 1
+            endpoint.n[fault] += 1
         if fault == "fhang":
             self._hung.add(number)
             return None
-        if server.behaviour.latency > 0:
-            self._loop.call_later(server.behaviour.latency, self._answer, asked, text, key, fault, headers)
+        if endpoint.behaviour.latency > 0:
+            self._loop.call_later(endpoint.behaviour.latency, self._answer, asked, text, key, fault, headers)
         else:
             self._answer(asked, text, key, fault, headers)
         return None
 
     def _reject(self, number: int, status: int, message: str, headers: dict[str, str]) -> None:
         self._done(number)
-        if status == 429 and self._server.behaviour.retry_after:
+        if status == 429 and self._endpoint.behaviour.retry_after:
             resets = [float(value.rstrip("s")) for name, value in headers.items() if "reset" in name]
-            headers = {**headers, "retry-after": str(max(resets, default=self._server.behaviour.retry_after))}
+            headers = {**headers, "retry-after": str(max(resets, default=self._endpoint.behaviour.retry_after))}
         self._send_json(status, _error(message), headers)
 
     def _done(self, number: int) -> None:
-        self._server.flying.discard(number)
-        self._server.last_s = time.monotonic()
+        self._endpoint.flying.discard(number)
+        self._endpoint.last_s = time.monotonic()
 
     def _answer(self, asked: dict[str, Any], text: str, key: bytes, fault: str | None, headers: dict[str, str]) -> None:
         if fault in ("f429", "f500", "f503"):
@@ -122,7 +130,7 @@ class Connection(asyncio.Protocol):
             self._send(200, b"<html>busy</html>", headers, "text/html")
             return None
         answer = self._write(asked, text, key, fault)
-        self._server.pay(key, answer["usage"])
+        self._endpoint.pay(key, answer["usage"])
         if fault == "fnousage":
             del answer["usage"]
         kind = "text/event-stream" if asked.get("stream") else "application/json"
@@ -134,12 +142,12 @@ class Connection(asyncio.Protocol):
             return None
         self._done(id(asked))
         if not self._send(200, body, headers, kind):
-            self._server.n["undelivered"] += 1
+            self._endpoint.n["undelivered"] += 1
         return None
 
     def _write(self, asked: dict[str, Any], text: str, key: bytes, fault: str | None) -> dict[str, Any]:
         seed = int.from_bytes(key[:8], "big")
-        words = [_WORDS[(seed >> (i % 40)) % len(_WORDS)] for i in range(self._server.behaviour.out_words)]
+        words = [_WORDS[(seed >> (i % 40)) % len(_WORDS)] for i in range(self._endpoint.behaviour.out_words)]
         said = f"{'positive' if seed % 4 else 'negative'}: {' '.join(words)}"
         limit = int(asked.get("max_tokens") or asked.get("max_completion_tokens") or len(said))
         cut = said[: 4 * limit]
@@ -151,7 +159,7 @@ class Connection(asyncio.Protocol):
             "completion_tokens": max(1, -(-len(cut) // 4)),
         }
         usage["total_tokens"] = sum(usage.values())
-        if self._server.behaviour.subsets:
+        if self._endpoint.behaviour.subsets:
             usage["prompt_tokens_details"] = {"cached_tokens": usage["prompt_tokens"] // 2}
             usage["completion_tokens_details"] = {"reasoning_tokens": usage["completion_tokens"] // 3}
         return {
@@ -173,9 +181,9 @@ class Connection(asyncio.Protocol):
         if self._alive:
             self._transport.write(body[step * len(body) // 20 : (step + 1) * len(body) // 20])
         else:
-            self._server.n["undelivered"] += 1
+            self._endpoint.n["undelivered"] += 1
         if self._alive and rest:
-            self._loop.call_later(self._server.behaviour.trickle_s / 20, self._drip, asked, body, kind, rest)
+            self._loop.call_later(self._endpoint.behaviour.trickle_s / 20, self._drip, asked, body, kind, rest)
         else:
             self._done(id(asked))
 
