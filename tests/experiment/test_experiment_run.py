@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from paretoken.core.calls import Origin
-from paretoken.core.errors import BadResponse, ScoreError, SpecError
+from paretoken.core.errors import BadResponse, ProviderError, Refused, ScoreError, SpecError
 from paretoken.core.protocols import Scored
 from paretoken.core.registry import load
 from paretoken.experiment import resolve
@@ -37,11 +37,13 @@ class World:
     Attributes:
         sent: How often each request was sent, by key.
         down: Samples whose calls fail.
+        failure: How they fail.
         mute: The scorer refuses.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
     down: set[str] = field(default_factory=set)
+    failure: type[ProviderError] = BadResponse
     mute: bool = False
     scored: list[str] = field(default_factory=list)
 
@@ -52,7 +54,7 @@ class World:
             async def generate(self, request: Request) -> Response:
                 world.sent[request.key] += 1
                 if request.origin.sample in world.down:
-                    raise BadResponse("the service is down", billing="none")
+                    raise world.failure("the service is down", billing="none")
                 return await super().generate(request)
 
         return Counting(0.0, clock)
@@ -168,7 +170,7 @@ def test_failed_calls_are_records_and_can_be_sent_again(lab: Lab, world: World) 
 
 
 def test_a_variant_without_any_answer_is_a_failed_provider(lab: Lab, world: World) -> None:
-    world.down = {f"s{i}" for i in range(12)}
+    world.failure, world.down = Refused, {f"s{i}" for i in range(12)}
     outcome = run(lab.folder)
     assert (outcome.exit_code, outcome.ending.status) == (4, "finished")
     assert run(lab.folder).exit_code == 4

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from gateway_rig import Scripted, answer, ask
 
-from paretoken.core.errors import Denied, EndpointDown, RateLimited, Refused, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, Denied, EndpointDown, RateLimited, Refused, Timeout, Unavailable
 from paretoken.gateway.breaker import GIVE_UP_S, THRESHOLD, Breaker
 from paretoken.gateway.onion import Backoff
 from paretoken.testing.clock import VirtualClock
@@ -34,7 +34,7 @@ def _one_after_the_other(provider: Scripted, n: int) -> list[object]:
     return outcomes
 
 
-@pytest.mark.parametrize("error", [Unavailable("down"), Timeout("late")])
+@pytest.mark.parametrize("error", [Unavailable("down"), Timeout("late"), BadResponse("a page")])
 def test_a_dead_endpoint_is_left_alone_and_given_up(error: Exception):
     provider = Scripted(VirtualClock(), [error])
     outcomes = _one_after_the_other(provider, THRESHOLD + 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.core.errors import Denied, EndpointDown, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, Denied, EndpointDown, Timeout, Unavailable
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Request, Response
@@ -50,7 +50,7 @@ class Breaker:
         self._check_denied()
         try:
             response = await self._inner.generate(request)
-        except (Unavailable, Timeout) as error:
+        except (Unavailable, Timeout, BadResponse) as error:
             self._failed(error)
             raise
         except Denied as error:

@@ -62,17 +62,15 @@ class Quota:
     async def generate(self, request: Request) -> Response:
         """Answer through the inner layer, once the limits allow."""
         await self._window.enter()
-        number = 0
         try:
-            number = await self._wait(request)
-            await self._shared.enter()
+            number = await self._admit(request)
             try:
                 response = await self._inner.generate(request)
+            except ProviderError as error:
+                self._learn_from(error, request, number)
+                raise
             finally:
                 self._shared.leave()
-        except ProviderError as error:
-            self._learn_from(error, request, number)
-            raise
         finally:
             self._window.leave()
         self._n_in_a_row = 0
@@ -85,13 +83,19 @@ class Quota:
             self._tokens.take(response.usage.input_tokens + response.usage.output_tokens - _expected_tokens(request))
         return response
 
-    async def _wait(self, request: Request) -> int:
+    async def _admit(self, request: Request) -> int:
+        """Wait for the pace and a shared place, and count the request as sent; gives its number."""
         if not (self._requests or self._tokens or self._blocked_s()):
+            await self._shared.enter()
             return self._take(request)
         async with self._turn:
-            while (wait_s := self._wait_s(request)) > 0:
-                await self._clock.sleep(min(wait_s, POLL_S))
-            return self._take(request)
+            while True:
+                while (wait_s := self._wait_s(request)) > 0:  # a waiting call takes no place from other models
+                    await self._clock.sleep(min(wait_s, POLL_S))
+                await self._shared.enter()
+                if self._wait_s(request) <= 0:
+                    return self._take(request)
+                self._shared.leave()
 
     def _wait_s(self, request: Request) -> float:
         return max(
@@ -113,7 +117,6 @@ class Quota:
         return max(self._paused_until - now, self._resets_at - now if used_up else 0.0, 0.0)
 
     def _take(self, request: Request) -> int:
-        """Count a request as sent; gives its number."""
         if self._left is not None:
             self._left -= 1
         if self._requests:
