@@ -64,6 +64,35 @@ def test_plan_writes_nothing(lab: Lab, cli: Callable) -> None:
     assert not (lab.root / ".paretoken").exists()
 
 
+def test_plan_with_a_pilot_says_what_it_spent_and_predicts_the_rest(lab: Lab, cli: Callable) -> None:
+    before = cli("plan", "lab")
+    assert "no 90 % interval: 2 of 2 variants have fewer than 10 recorded samples" in before.out
+    assert "--pilot 10" in before.out
+    body = cli("plan", "lab", "--pilot", "10", "--json").json
+    assert (body["pilot"]["sent"], body["calls"], body["to_send"], body["recorded"]) == (20, 24, 4, 20)
+    assert float(body["spent_usd"]) == float(body["pilot"]["billed_usd"]) > 0
+    assert all(variant["predicted"]["n"] == variant["recorded"] == 10 for variant in body["variants"])
+    ends = [float(body["low_usd"]), *(body["predicted"][k] for k in ("low_usd", "usd", "high_usd"))]
+    assert ends == sorted(ends)
+    said = cli("plan", "lab")
+    assert f"spent so far: ${body['spent_usd']}" in said.out
+    assert "(from 20 recorded calls); never above $" in said.out
+    assert [line.split()[0] for line in said.out.splitlines() if " to $" in line][:3] == ["long", "terse", "total"]
+    done = cli("run", "lab")
+    assert "now: 4 sent, 0 cached" in done.err
+    assert "inside the 90 % interval" in cli("show").out
+    after = cli("plan", "lab")
+    assert (after.code, "(0 to send)" in after.out, "cost:" in after.out) == (0, True, False)
+
+
+def test_a_pilot_that_reaches_the_budget_exits_3(lab: Lab, cli: Callable) -> None:
+    lab.edit('budget: {usd: "1.00"}', 'budget: {usd: "0.0008"}')
+    said = cli("plan", "lab", "--pilot", "12", "--json")
+    assert (said.code, said.json["pilot"]["sent"] > 0) == (3, True)
+    assert "error:" in said.err
+    assert said.json["verdict"].startswith(("may reach", "expected to reach", "cannot finish"))
+
+
 def test_rerun_prints_the_same_and_calls_nothing(lab: Lab, cli: Callable) -> None:
     first = cli("run", "lab")
     assert first.code == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paretoken.analysis.results import Results
-from paretoken.core.calls import Call, Message, Origin, Request, Response, Score
+from paretoken.core.calls import Attempt, Call, Message, Origin, Request, Response, Score
 from paretoken.core.trials import RunInfo, Variant, label_variants
 from paretoken.core.usage import Usage
 from paretoken.records import Database, RunBook, SqlJournal
@@ -108,8 +108,9 @@ def write_run(
             "maximize": ["bertscore_f1"] if scored else [],
             "subject_to": {"bertscore_f1": [">=", "0.6"]} if scored else {},
         },
-        "estimate": {"calls": n * len(arms), "input_tokens": 1, "output_tokens_max": 1,
-                     "low_usd": "0.0005", "high_usd": "0.0011"},
+        "estimate": {"calls": n * len(arms), "cached": 0, "input_tokens": 1, "output_tokens_max": 1,
+                     "low_usd": "0.0005", "high_usd": "0.0011",
+                     "predicted": {"usd": 0.0008, "low_usd": 0.0007, "high_usd": 0.0009, "n": 24}},
         "budget": {"usd": "5.00"},
         "tags": {"department": "content", "project": "spring", "api": "text"},
         "track": {"mlflow": "sqlite:///mlruns/mlflow.db"},
@@ -120,7 +121,7 @@ def write_run(
     info = RunInfo(run, "product-copy", "identity", START.isoformat(), "running", "", lock)
     samples = [(f"s{i}", {"input": f"secret input {i}", "reference": f"reference {i}", "fields": {}}) for i in range(n)]
     hardness = rng.normal(0, 0.04, n)
-    entries: list[Call | Score] = []
+    entries: list[Attempt | Call | Score] = []
     for arm, variant in zip(arms, variants, strict=True):
         for i in range(n):
             origin = Origin(run, f"s{i}", variant.id)
@@ -134,6 +135,7 @@ def write_run(
             latency = None if arm.latency_s is None else arm.latency_s * float(rng.uniform(0.8, 1.3))
             response = Response(f"secret answer {i}", Usage(40, tokens), latency_s=latency, list_usd=cost,
                                 billed_usd=cost, price_row="spec")  # fmt: skip
+            entries.append(Attempt(request.key, origin, at, "ok", response.usage, billed_usd=cost, price_row="spec"))
             entries.append(Call(request, at, response, billed_usd=cost))
             value = arm.quality + hardness[i] + rng.normal(0, 0.015)
             if scored:

@@ -12,6 +12,7 @@ from paretoken.analysis.results import Results
 from paretoken.core.errors import StoreError
 from paretoken.core.registry import load
 from paretoken.records import Database
+from paretoken.report.estimate import cost_estimate
 from paretoken.report.mlflow_tracker import MlflowTracker, open_line
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ def test_one_nested_run_per_variant_with_the_numbers_of_the_records(projected: t
         assert metrics["usd_per_1k_tokens"] == pytest.approx(summary.list_usd_per_1k_tokens)
     total = sum(float(s.billed_usd_total) for s in results.summaries)
     assert parent.data.metrics["billed_usd_total"] == pytest.approx(total)
+    estimates = [parent.data.metrics[f"estimate_{end}usd"] for end in ("low_", "low90_", "", "high90_", "high_")]
+    assert estimates == [0.0005, 0.0007, 0.0008, 0.0009, 0.0011]
+    assert parent.data.tags["estimate"] == cost_estimate(results).outcome
 
 
 def test_params_tags_and_times_come_from_the_records(projected: tuple[MlflowClient, Results]) -> None:

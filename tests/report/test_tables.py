@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from paretoken.analysis.results import Results
 from paretoken.records import Database
+from paretoken.report.estimate import cost_estimate
+from paretoken.report.overview import describe_run
 from paretoken.report.tables import findings, front_rows
 
 if TYPE_CHECKING:
@@ -67,7 +71,8 @@ def test_findings_answer_the_question(results: Results) -> None:
     facts = [
         str(results.run.lock["question"]),
         results.run.id,
-        "0.0005 to 0.0011",
+        "| estimated | 0.0005 to 0.0011 |",
+        "| expected | 0.000700 to 0.000900 |",
         "input_per_mtok 0.02; above 200000 input tokens input_per_mtok 0.04 (row `spec`, the spec, checked 2026-01-05)",
         "all-MiniLM-L6-v2, layer 6",
         "paretoken run experiments/product-copy/spec.yaml",
@@ -76,6 +81,31 @@ def test_findings_answer_the_question(results: Results) -> None:
     ]
     assert [fact for fact in facts if fact not in text] == []
     assert text == findings(results)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "status", "outcome"),
+    [
+        ((0.0001, 0.9), "finished", "inside the 90 % interval"),
+        ((0.0001, 0.0002), "finished", "above the 90 % interval"),
+        ((0.8, 0.9), "finished", "below the 90 % interval"),
+        ((0.0001, 0.9), "stopped", "so far"),
+        (None, "finished", "above the estimated range"),
+    ],
+)
+def test_the_bill_is_judged_by_the_interval(
+    predicted: tuple[float, float] | None, status: str, outcome: str, tmp_path: Path, write: Callable[..., None]
+) -> None:
+    known = predicted and {"usd": 0.5, "low_usd": predicted[0], "high_usd": predicted[1], "n": 24}
+    estimate = {"calls": 96, "cached": 0, "input_tokens": 1, "output_tokens_max": 1, "low_usd": "0.00001",
+                "high_usd": "0.00002", "predicted": known}  # fmt: skip
+    write(tmp_path / "r.db", status=status, estimate=estimate)
+    with Database(tmp_path / "r.db") as database:
+        results = Results.load(database, "last")
+    assert cost_estimate(results).outcome == outcome
+    assert f"| {outcome} |" in findings(results)
+    rows = describe_run(results)["estimate against actual"]
+    assert any(row["actual"].endswith(outcome) for row in rows) == (predicted is not None)
 
 
 def test_a_bar_in_a_label_does_not_break_the_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,12 @@ import typer
 from paretoken.cli.screen import live_progress, note, print_json, print_rows, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison
     from paretoken.experiment.api import Outcome
+    from paretoken.experiment.forecast import Forecast
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
@@ -50,34 +52,59 @@ def plan(
 ) -> None:
     """Count calls and tokens and forecast the cost. Spends nothing, but for a --pilot."""
     from paretoken.experiment.api import plan as make_plan
-    from paretoken.experiment.api import run as run_experiment
     from paretoken.report.overview import forecast_rows
 
-    if pilot:
-        with live_progress() as on_progress:
-            outcome = run_experiment(spec, limit=limit, pilot=pilot, on_progress=on_progress)
-        note(f"pilot of {pilot} samples: {outcome.progress.made} calls, ${outcome.progress.billed_usd:f} billed; "
-             f"`paretoken run {spec}` goes on from there")  # fmt: skip
-        if outcome.ending.error is not None:
-            raise outcome.ending.error
+    outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
     design, forecast = make_plan(spec, limit=limit)
     if as_json:
-        variants = [asdict(variant) for variant in forecast.variants]
-        return print_json({**forecast.body(), "verdict": forecast.verdict, "variants": variants})
-    total = forecast.body()
-    say(design.spec.question or design.spec.experiment)
-    print_rows(forecast_rows(forecast))
-    say(f"calls: {total['calls']} ({total['calls'] - total['cached']} to send), {len(design.samples)} samples")
-    say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f} if each call is sent once, "
-        f"never above ${forecast.total('certain_usd'):.6f}")  # fmt: skip
-    if total["cached"] < total["calls"]:
-        if (p := forecast.predicted) is not None:
-            say(f"expected: ${p.expected:.6f} (90 % interval ${p.low:.6f} to ${p.high:.6f}, from {p.n} recorded calls)")
-        else:
-            say("expected: too few calls are recorded for some variant; --pilot 20 runs the first 20 samples")
+        variants = [variant.body() for variant in forecast.variants]
+        body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants}
+        print_json(body | ({} if outcome is None else {"pilot": _pilot_body(outcome)}))
+    else:
+        say(design.spec.question or design.spec.experiment)
+        print_rows(forecast_rows(forecast))
+        _say_forecast(forecast, len(design.samples), spec)
+        _say_dropped(design.dropped)
+    raise typer.Exit(0 if outcome is None else outcome.exit_code)
+
+
+def _run_pilot(spec: Path, limit: int | None, pilot: int) -> Outcome:
+    from paretoken.experiment.api import run as run_experiment
+
+    with live_progress() as on_progress, _resumable():
+        outcome = run_experiment(spec, limit=limit, pilot=pilot, on_progress=on_progress)
+    sent = _pilot_body(outcome)
+    note(f"pilot of {pilot} samples: {sent['sent']} calls sent, ${sent['billed_usd']:f} billed; `paretoken run {spec}` "
+         "goes on from there")  # fmt: skip
+    _note_trouble(outcome, spec)
+    return outcome
+
+
+def _pilot_body(outcome: Outcome) -> dict[str, Any]:
+    progress = outcome.progress
+    return {"run": outcome.results.run.id, "sent": progress.made - progress.hits, "billed_usd": progress.billed_usd}
+
+
+def _say_forecast(forecast: Forecast, n_samples: int, spec: Path) -> None:
+    from paretoken.analysis.prediction import MIN_SEEN
+
+    calls, to_send = forecast.total("calls"), forecast.total("to_send")
+    say(f"calls: {calls} ({to_send} to send), {n_samples} samples")
+    if forecast.spent_usd:
+        say(f"spent so far: ${forecast.spent_usd:f}")
+    if not to_send:
+        return
+    certain = f"${forecast.total('certain_usd'):.6f}, however often calls are retried"
+    if (found := forecast.predicted) is not None:
+        say(f"cost: ${found.expected:.6f} expected, 90 % interval ${found.low:.6f} to ${found.high:.6f} (from "
+            f"{forecast.total('recorded')} recorded calls); never above {certain}")  # fmt: skip
+    else:
+        say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}, by the length of the "
+            f"answers; never above {certain}")  # fmt: skip
+        lacking, pilot = sum(v.predicted is None for v in forecast.variants), 30 if n_samples > 60 else MIN_SEEN
+        say(f"no 90 % interval: {lacking} of {len(forecast.variants)} variants have fewer than {MIN_SEEN} recorded "
+            f"samples; `paretoken plan {spec} --pilot {pilot}` sends some first")  # fmt: skip
     say(f"budget: {forecast.verdict}")
-    _say_dropped(design.dropped)
-    return None
 
 
 def run(
@@ -91,12 +118,8 @@ def run(
     """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
     from paretoken.experiment.api import run as run_experiment
 
-    with live_progress() as on_progress:
-        try:
-            outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress)
-        except KeyboardInterrupt:
-            note("interrupted: the same command goes on where it stopped")
-            raise typer.Exit(INTERRUPTED) from None
+    with live_progress() as on_progress, _resumable():
+        outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress)
     picture = _picture(outcome) if draw else None
     if as_json:
         print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": picture})
@@ -197,10 +220,24 @@ def _say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
         say(f"mlflow: {open_line(track['mlflow'])}")
 
 
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("interrupted: the same command goes on where it stopped")
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def _note_ending(outcome: Outcome, spec: Path) -> None:
     progress, run_id = outcome.progress, outcome.results.run.id
     note(f"{run_id}: {outcome.ending.status}, {progress.done} of {progress.total} calls done; now: "
          f"{progress.made - progress.hits} sent, {progress.hits} cached, ${progress.billed_usd:f} billed")  # fmt: skip
+    _note_trouble(outcome, spec)
+
+
+def _note_trouble(outcome: Outcome, spec: Path) -> None:
+    progress, run_id = outcome.progress, outcome.results.run.id
     if outcome.assumed_usd:
         note(f"${outcome.assumed_usd:f} booked for calls of an earlier, killed process whose outcome is unknown")
     if progress.failed:

@@ -6,17 +6,16 @@ import asyncio
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.clock import SystemClock
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
 from paretoken.experiment.engine import Engine
-from paretoken.experiment.forecast import Forecast, forecast
+from paretoken.experiment.forecast import Forecast, forecast, predicted_body
 from paretoken.experiment.resolve import load_design
 from paretoken.experiment.runner import Ending, Progress, drive
-from paretoken.gateway.scopes import Cap
 from paretoken.records import (
     Database,
     History,
@@ -71,7 +70,7 @@ class Outcome:
 
 
 def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = None) -> tuple[Design, Forecast]:
-    """Check a spec and forecast its cost. Spends nothing.
+    """Check a spec and forecast what `run` would now cost. Spends nothing.
 
     Args:
         path: A spec file or its folder.
@@ -90,7 +89,8 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
             if not file.is_file():
                 return await forecast(design, None, clock)
             with Database(file) as database:
-                return await forecast(design, database, clock)
+                earlier = RunBook(database).of_identity(design.identity)
+                return await forecast(design, database, clock, earlier[-1] if earlier else None)
         finally:
             await design.aclose()
 
@@ -146,7 +146,7 @@ async def run_async(
         file = database_path(design.root)
         estimate = (
             None if file.is_file() else await forecast(design, None, clock)
-        )  # it may complain: before a file is made
+        )  # may complain: before a file is made
         with Database(file) as database:
             earlier = RunBook(database).of_identity(design.identity)
             latest = None if fresh or not earlier else earlier[-1]
@@ -206,7 +206,7 @@ async def _go_on(
     trackers = [] if pilot else make_trackers(design.spec.track, design.root)
     for tracker in trackers:
         tracker.prepare()
-    caps = (Cap(info.scope, None if design.spec.budget is None else design.spec.budget.usd), *design.caps)
+    caps = design.caps_of(info.scope)
     ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
     assumed = book_orphans(ledger, SqlJournal(database), clock)
     info = replace(info, lock={**design.lock, "estimate": info.lock["estimate"]})
@@ -230,6 +230,9 @@ async def _go_on(
         ending = await drive(design.planner(pilot), engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")
+            if progress.made:
+                rest = await forecast(design, database, clock, info)
+                book.reopen(info.id, {**info.lock, "estimate": _after_pilot(info, rest)})
     except Exception as error:
         ending = Ending("failed", f"internal error: {error!r}")
         raise
@@ -253,6 +256,12 @@ def _load_results(database: Database, run: str) -> Results:
     from paretoken.analysis.results import Results
 
     return Results.load(database, run)
+
+
+def _after_pilot(info: RunInfo, rest: Forecast) -> dict[str, Any]:
+    """The estimate of a run whose pilot told more: what was spent so far, and the interval of the rest on top."""
+    predicted = predicted_body(rest.predicted, float(rest.spent_usd))
+    return {**cast("dict[str, Any]", info.lock["estimate"]), "recorded": rest.total("recorded"), "predicted": predicted}
 
 
 def _progress(design: Design, done: int, spent: tuple[Decimal, Decimal]) -> Progress:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,9 +14,10 @@ from paretoken.core.calls import Message, Origin, Request
 from paretoken.core.trials import label_variants
 from paretoken.experiment.planners import FixedPlanner
 from paretoken.experiment.spec import MAX_TOKENS
+from paretoken.gateway.scopes import Cap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from paretoken.analysis.objectives import Objectives
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from paretoken.datasets import Dataset, Sample
     from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
     from paretoken.gateway.cache import CacheMode
-    from paretoken.gateway.scopes import Cap
     from paretoken.prompts import Prompt
 
 REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
@@ -88,6 +88,10 @@ class Design:
             self.variants, list(self.samples), repeats=self.spec.repeats, seed=self.spec.seed, only_first=pilot
         )
 
+    def caps_of(self, scope: str) -> tuple[Cap, ...]:
+        """Every cap of a run: its own under its scope first, then those above it."""
+        return (Cap(scope, None if self.spec.budget is None else self.spec.budget.usd), *self.caps)
+
     @property
     def n_calls(self) -> int:
         """Subject calls of the whole design."""
@@ -101,7 +105,7 @@ class Design:
         return Request(
             model=variant.model,
             base_url=model.base_url,
-            messages=self._messages(variant.prompt, sample),
+            messages=self._messages(variant.prompt, cell.sample),
             max_tokens=cast("int", params.get("max_tokens", MAX_TOKENS)),
             temperature=float(cast("float", params.get("temperature", 0.0))),
             seed=cast("int", params.get("seed", self.spec.seed)) + cell.repeat,
@@ -111,8 +115,15 @@ class Design:
             origin=Origin(run, cell.sample, variant.id, cell.repeat, "subject", scopes),
         )
 
-    def _messages(self, prompt: str, sample: Sample) -> tuple[Message, ...]:
-        return self.prompts[prompt].render(self.dataset.template_values(sample))
+    @cached_property
+    def _messages(self) -> Callable[[str, str], tuple[Message, ...]]:
+        """Renders a prompt for a sample; the latest are kept, because models and parameters share them."""
+
+        @lru_cache(maxsize=128)
+        def render(prompt: str, sample: str) -> tuple[Message, ...]:
+            return self.prompts[prompt].render(self.dataset.template_values(self.samples[sample]))
+
+        return render
 
     def cache_mode(self, model: ModelDesign) -> CacheMode:
         """How a model's calls use the cache; answers that may not be kept, or are recorded, do not."""

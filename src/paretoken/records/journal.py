@@ -14,7 +14,7 @@ from paretoken.records.database import Database, entries_table
 from paretoken.records.statement import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy import Row
 
@@ -62,20 +62,20 @@ class SqlJournal:
         """Return once everything written so far is on disk."""
         await self._database.committed()
 
-    def read(self, run: str, after: int = 0) -> Iterator[tuple[int, Entry]]:
-        """Entries of a run in order of writing, streamed.
+    def read(self, run: str, after: int = 0, **among: Collection[str]) -> Iterator[tuple[int, Entry]]:
+        """Entries of a run in order of writing, streamed; `among` gives the values of a column that are wanted.
 
         Raises:
             StoreError: An entry is damaged.
         """
-        for row in self.rows(run, after):
+        for row in self.rows(run, after, **among):
             yield row.seq, _entry(row)
 
-    def rows(self, run: str, after: int = 0, **equal: str) -> Iterator[Row[tuple[object, ...]]]:
-        """`read` without making entries: rows of the table, checked against their sums; `equal` filters columns."""
+    def rows(self, run: str, after: int = 0, **among: Collection[str]) -> Iterator[Row[tuple[object, ...]]]:
+        """`read` without making entries: rows of the table, checked against their sums."""
         query = select(entries_table).where(_table.run == run, _table.seq > after).order_by(_table.seq)
-        for name, value in equal.items():
-            query = query.where(_table[name] == value)
+        for name, values in among.items():
+            query = query.where(_table[name].in_(values))
         for row in self._database.connection.execute(query):
             yield self._check(row)
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.usage import ZERO
+from paretoken.report.estimate import cost_estimate
 from paretoken.report.figures import save_front
 from paretoken.report.tables import findings, front_rows, question_of, standing_words
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
     from paretoken.records.table import RecordTable
+    from paretoken.report.estimate import CostEstimate
 
 RUN_TAG = "paretoken.run"
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -43,13 +45,14 @@ class Projection:
         self._client, self._results, self._experiment, self._hide = client, results, experiment, hide
         self._run = results.run
         self._lock = cast("Mapping[str, Any]", results.run.lock)
+        self._cost = cost_estimate(results)
         self._dataset = _dataset_input(self._lock["dataset"])
 
     def write(self) -> None:
         """Replace what MLflow holds of the run."""
         self._delete()
         started = _milliseconds(datetime.fromisoformat(self._run.started_at))
-        parent = self._create(self._run.id, started, {"verdict": self._verdict()})
+        parent = self._create(self._run.id, started, {"verdict": self._verdict(), "estimate": self._cost.outcome})
         ended = _milliseconds(datetime.fromisoformat(self._run.finished_at or self._run.started_at))
         table = self._table()
         for standing in self._results.standings:
@@ -92,12 +95,7 @@ class Projection:
             "list_usd_total": float(sum((s.list_usd_total for s in summaries), ZERO)),
             "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
         }
-        estimate = self._lock["estimate"]
-        expected = {"estimate_low_usd": estimate["low_usd"], "estimate_high_usd": estimate["high_usd"]}
-        if predicted := estimate.get("predicted"):
-            expected |= {"estimate_usd": predicted["usd"], "estimate_low90_usd": predicted["low_usd"],
-                         "estimate_high90_usd": predicted["high_usd"]}  # fmt: skip
-        metrics |= {name: float(usd) for name, usd in expected.items()}
+        metrics |= _expected(self._cost)
         self._log(run_id, metrics, self._common_params() | {"plan": self._results.plan["kind"]}, end_ms)
         with TemporaryDirectory() as name:
             self._write_files(Path(name))
@@ -186,6 +184,13 @@ def _numbers(standing: Standing) -> dict[str, float]:
         "on_front": float(standing.on_front),
     }
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _expected(cost: CostEstimate) -> dict[str, float]:
+    expected = {"estimate_low_usd": float(cost.lowest_usd), "estimate_high_usd": float(cost.highest_usd)}
+    if (found := cost.predicted) is not None:
+        expected |= {"estimate_usd": found.expected, "estimate_low90_usd": found.low, "estimate_high90_usd": found.high}
+    return expected
 
 
 def _dataset_input(dataset: Mapping[str, Any]) -> DatasetInput:

@@ -9,15 +9,17 @@ import numpy as np
 
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
-from paretoken.core.usage import ZERO
+from paretoken.report.estimate import cost_estimate
 from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from paretoken.analysis.prediction import Prediction
     from paretoken.analysis.results import Results
     from paretoken.experiment.forecast import Forecast
     from paretoken.records.table import RecordTable
+    from paretoken.report.estimate import CostEstimate
 
 
 def closing_rows(results: Results) -> list[dict[str, Any]]:
@@ -47,21 +49,48 @@ def _with_half(value: float | None, half: float | None) -> str:
 
 
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
-    """A forecast as a terminal shows it, a row per variant."""
+    """A forecast as a terminal shows it: a row per variant, and their total."""
     exact = all(variant.exact for variant in forecast.variants)
     tokens = "prompt tokens" if exact else "prompt tokens (estimated)"
-    return [
+    rows = [
         {
             "variant": v.label,
             "calls": v.calls,
             "answered before": v.cached,
             tokens: v.input_tokens,
-            "answer tokens up to": v.output_tokens_max,
-            "cost": f"${v.low_usd:.6f} to ${v.high_usd:.6f}",
-            "90 % interval": "-" if v.predicted is None else f"${v.predicted.low:.6f} to ${v.predicted.high:.6f}",
+            "answer tokens": _answer_tokens(v.output_tokens, v.output_tokens_max),
+            "lowest to highest": f"${v.low_usd:.6f} to ${v.high_usd:.6f}",
+            **_predicted(v.predicted),
+            "recorded calls": "none" if not v.recorded else f"{v.recorded}" if v.same else f"{v.recorded} alike",
         }
         for v in forecast.variants
     ]
+    if len(rows) > 1:
+        known = [v.output_tokens for v in forecast.variants if v.output_tokens is not None]
+        rows.append({
+            "variant": "total",
+            "calls": forecast.total("calls"),
+            "answered before": forecast.total("cached"),
+            tokens: forecast.total("input_tokens"),
+            "answer tokens": _answer_tokens(sum(known) if len(known) == len(rows) else None,
+                                            forecast.total("output_tokens_max")),
+            "lowest to highest": f"${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}",
+            **_predicted(forecast.predicted),
+            "recorded calls": str(forecast.total("recorded") or "none"),
+        })  # fmt: skip
+    return rows
+
+
+def _answer_tokens(expected: int | None, most: int) -> str:
+    if not most:
+        return "0"
+    return f"at most {most}" if expected is None else f"{expected} of at most {most}"
+
+
+def _predicted(found: Prediction | None) -> dict[str, str]:
+    if found is None:
+        return {"expected": "-", "90 % interval": "-"}
+    return {"expected": f"${found.expected:.6f}", "90 % interval": f"${found.low:.6f} to ${found.high:.6f}"}
 
 
 def describe_run(results: Results) -> dict[str, Any]:
@@ -71,7 +100,7 @@ def describe_run(results: Results) -> dict[str, Any]:
     estimate = lock["estimate"]
     table = results.table
     sent = ~table.from_cache & ~np.isin(table.variant, [table.variant_ids.index(v) for v in _recorded(results)])
-    billed_usd = sum((summary.billed_usd_total for summary in results.summaries), ZERO)
+    cost = cost_estimate(results)
     failures = [
         {"sample": r.sample, "variant": results.labels[r.variant], "repeat": r.repeat, "error": r.error}
         for r in (results.records if table.failed.any() else ())
@@ -86,10 +115,11 @@ def describe_run(results: Results) -> dict[str, Any]:
         "dataset": f"{lock['dataset']['path']} ({lock['dataset']['n']} samples, {lock['dataset']['hash']})",
         "estimate against actual": [
             _against("calls", estimate["calls"], None, len(table)),
+            _against("calls sent", estimate["calls"] - estimate["cached"], None, int(sent.sum())),
             _against("prompt tokens sent", estimate["input_tokens"], None, _total(table, "input_tokens", sent)),
             _against("answer tokens", 0, estimate["output_tokens_max"], _total(table, "output_tokens", sent)),
-            _against("billed, USD", estimate["low_usd"], estimate["high_usd"], billed_usd),
-            *_against_interval(estimate.get("predicted"), billed_usd),
+            _against("billed, USD", cost.lowest_usd, cost.highest_usd, cost.billed_usd),
+            *_against_interval(cost),
         ],
         "budget": lock["budget"]["usd"] if lock["budget"] else "none",
         "variants": [
@@ -110,13 +140,11 @@ def _total(table: RecordTable, name: str, chosen: NDArray[np.bool_]) -> int:
     return int(np.nansum(table.values[name][chosen]))
 
 
-def _against_interval(predicted: dict[str, float] | None, actual: Decimal) -> list[dict[str, str]]:
-    if predicted is None:
+def _against_interval(cost: CostEstimate) -> list[dict[str, str]]:
+    if cost.predicted is None:
         return []
-    low, high = predicted["low_usd"], predicted["high_usd"]
-    word = "below" if actual < Decimal(low) else "above" if actual > Decimal(high) else "inside"
-    row = _against("billed, USD, 90 % interval", low, high, actual)
-    return [row | {"actual": f"{row['actual']} ({word})"}]
+    row = _against("billed, USD, 90 % interval", cost.predicted.low, cost.predicted.high, cost.billed_usd)
+    return [row | {"actual": f"{row['actual']}, {cost.outcome}"}]
 
 
 def _against(what: str, low: object, high: object, actual: object) -> dict[str, str]:

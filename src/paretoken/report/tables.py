@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.usage import ZERO
 from paretoken.records import project_root
+from paretoken.report.estimate import cost_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,16 +139,18 @@ def _goals(results: Results) -> str:
 
 def _cost(results: Results) -> str:
     lock = cast("Mapping[str, Any]", results.run.lock)
-    estimate = lock["estimate"]
+    cost = cost_estimate(results)
     list_usd = sum((s.list_usd_total for s in results.summaries), ZERO)
-    billed_usd = sum((s.billed_usd_total for s in results.summaries), ZERO)
-    calls = sum(s.n for s in results.summaries)
     lines = [
-        _line(["", "calls", "USD"]),
-        _line(["---", "---:", "---:"]),
-        _line(["estimated", str(estimate["calls"]), f"{estimate['low_usd']} to {estimate['high_usd']}"]),
-        _line(["at list price", str(calls), f"{list_usd:f}"]),
-        _line(["billed", str(calls), f"{billed_usd:f}"]),
+        _line(["USD", "", ""]),
+        _line(["---", "---:", "---"]),
+        _line(["estimated", f"{cost.lowest_usd:f} to {cost.highest_usd:f}", "shortest to longest answers"]),
+    ]
+    if (found := cost.predicted) is not None:
+        lines.append(_line(["expected", f"{found.low:.6f} to {found.high:.6f}", "90 % interval, from recorded calls"]))
+    lines += [
+        _line(["billed", f"{cost.billed_usd:f}", cost.outcome]),
+        _line(["at list price", f"{list_usd:f}", "answers from the cache or a recording too"]),
     ]
     prices = [_price(model, facts) for model, facts in lock["models"].items()]
     return "\n".join(lines) + "\n\nPrices:\n\n" + _bullets(prices)
