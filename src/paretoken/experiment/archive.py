@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
-from paretoken.analysis.results import Results
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import load
 from paretoken.experiment.source import SPEC_NAME
@@ -17,6 +16,7 @@ from paretoken.records import Database, Recovered, RunBook, SqlLedger, database_
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from paretoken.analysis.results import Results
     from paretoken.core.protocols import Tracker
 
 
@@ -46,6 +46,8 @@ def open_run(reference: str | Path = "last", root: str | Path | None = None) -> 
     Raises:
         SpecError: No such run.
     """
+    from paretoken.analysis.results import Results
+
     with _records_of(reference, root) as (database, run):
         return Results.load(database, run)
 
