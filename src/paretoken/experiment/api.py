@@ -144,9 +144,9 @@ async def run_async(
     design = load_design(Path(path), clock, limit=limit)
     try:
         file = database_path(design.root)
-        estimate = (
-            None if file.is_file() else await forecast(design, None, clock)
-        )  # may complain: before a file is made
+        estimate = None  # made before the file, as it may complain
+        if not file.is_file():
+            estimate = await forecast(design, None, clock)
         with Database(file) as database:
             earlier = RunBook(database).of_identity(design.identity)
             latest = None if fresh or not earlier else earlier[-1]
