@@ -18,6 +18,7 @@ import pytest
 from paretoken.core.calls import Attempt, Call
 from paretoken.core.clock import SystemClock
 from paretoken.experiment.api import Outcome, run
+from paretoken.experiment.archive import alone
 from paretoken.gateway.breaker import THRESHOLD
 from paretoken.records import Database, SqlJournal, SqlLedger
 
@@ -196,3 +197,20 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(lab: Lab, endpoint: Endpoin
     again = subprocess.run(COMMAND, capture_output=True)
     assert again.returncode == 0, again.stderr
     assert endpoint.ask("/stats")["paid"] - paid == N_CALLS - committed
+
+
+def test_damaged_records_are_recovered_and_the_run_goes_on(lab: Lab, endpoint: Endpoint) -> None:
+    whole = run(lab.folder)
+    content = lab.database.read_bytes()
+    assert content.count(b'"finish_reason"') > N_CALLS
+    lab.database.write_bytes(content.replace(b'"outcome":"ok"', b'"outcome":"OK"', 1))
+    command = [sys.executable, "-m", "paretoken"]
+    shown = subprocess.run([*command, "show", "last"], capture_output=True)
+    assert shown.returncode == 5
+    assert b"is damaged. `paretoken runs recover`" in shown.stderr
+    with alone(lab.root, whole.results.run.id):
+        refused = subprocess.run([*command, "runs", "recover"], capture_output=True)
+        assert (refused.returncode, b"in progress" in refused.stderr) == (2, True)
+    subprocess.run([*command, "runs", "recover"], check=True, capture_output=True)
+    assert run(lab.folder).results.summaries[0].estimates == whole.results.summaries[0].estimates
+    assert endpoint.ask("/stats")["requests"] == N_CALLS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -126,12 +126,16 @@ def recover_records() -> Recovered:
     """Get all that is sound out of damaged records.
 
     Raises:
-        SpecError: There are no records.
+        SpecError: There are no records, or a run is in progress.
     """
-    file = database_path(find_root(Path()))
+    root = find_root(Path())
+    file = database_path(root)
     if not file.is_file():
         raise SpecError("there are no records.", file=file)
-    return recover(file)
+    with ExitStack() as everybody_out:
+        for lock in (file.parent / "locks").glob("*.lock"):
+            everybody_out.enter_context(alone(root, lock.stem))
+        return recover(file)
 
 
 def list_scopes() -> list[dict[str, object]]:
