@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paretoken.core.calls import Message, RateLimit, Request, Response
-from paretoken.core.errors import QuotaExceeded, RateLimited, Unavailable
+from paretoken.core.errors import EndpointDown, QuotaExceeded, RateLimited, Unavailable
+from paretoken.gateway.breaker import Breaker
 from paretoken.gateway.pace import MARGIN, Pace
 from paretoken.gateway.quota import Limits, Quota
+from paretoken.gateway.retry import Backoff, Retry
 from paretoken.gateway.window import Window
 from paretoken.testing.clock import VirtualClock
 
@@ -169,6 +171,50 @@ def test_a_pause_is_saved_up_no_longer_than_the_burst():
     assert pace.wait_s(10) == pytest.approx(1 / MARGIN)
 
 
+@pytest.mark.parametrize("callers", [1, 20, 128])
+@pytest.mark.parametrize("asks", [None, 1.0])
+def test_a_limit_that_nobody_states_loses_no_call(callers: int, asks: float | None):
+    vendor = Vendor(VirtualClock(), rpm=60, takes_s=(0.05, 0.2), asks_s=asks)
+    quota = Quota(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
+    breaker = Breaker(quota, model="m", clock=vendor.clock)
+    retry = Retry(breaker, clock=vendor.clock, backoff=Backoff(), seed=1)
+    work = iter(range(300))
+
+    async def caller() -> None:
+        for number in work:
+            await retry.generate(ask(str(number)))
+
+    async def main() -> None:
+        await asyncio.gather(*(caller() for _ in range(callers)))
+
+    vendor.clock.run(main())
+    assert vendor.n_accepted == 300
+    assert vendor.clock.monotonic() < 480, "60 a minute take at least 240 s"
+
+
+def test_an_endpoint_that_turns_everything_away_is_given_up():
+    vendor = Vendor(VirtualClock(), rpm=0)
+    quota = Quota(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
+    breaker = Breaker(quota, model="m", clock=vendor.clock)
+    retry = Retry(breaker, clock=vendor.clock, backoff=Backoff(), seed=1)
+
+    async def main() -> list[object]:
+        return await asyncio.gather(*(retry.generate(ask(str(i))) for i in range(50)), return_exceptions=True)
+
+    outcomes = vendor.clock.run(main())
+    assert any(isinstance(outcome, EndpointDown) for outcome in outcomes)
+    assert all(isinstance(outcome, EndpointDown | RateLimited) for outcome in outcomes)
+    assert vendor.n_rejected < 50 * 12, "ever fewer"
+
+
+def test_a_token_limit_is_used_though_answers_are_shorter_than_they_may_be():
+    clock = VirtualClock()
+    provider = Scripted(clock, [lambda request: answer("x", 10, request.max_tokens // 4)], takes_s=3)
+    _send(Limits(tpm=60_000, concurrency=64), [(0, _sized(1000, i)) for i in range(1000)], provider)
+    used = sum(10 + request.max_tokens // 4 for _, request in provider.sent)
+    assert used / (clock.monotonic() / 60) >= 0.9 * 60_000
+
+
 @dataclass
 class Vendor:
     """Turns requests away: over a sliding minute, or when too many are on the way. Answers after a random time."""
@@ -178,6 +224,7 @@ class Vendor:
     capacity: int = 10**9
     takes_s: tuple[float, float] = (0.2, 2.0)
     tells: bool = False
+    asks_s: float | None = None
     accepted: deque[float] = field(default_factory=deque)
     n_accepted: int = 0
     n_rejected: int = 0
@@ -191,7 +238,7 @@ class Vendor:
             self.accepted.popleft()
         if len(self.accepted) >= self.rpm or self.active >= self.capacity:
             self.n_rejected += 1
-            error = RateLimited("slow down")
+            error = RateLimited("slow down", retry_after_s=self.asks_s)
             error.rate_limit = self._said(now)
             raise error
         self.accepted.append(now)

@@ -15,6 +15,7 @@ from paretoken.core.calls import Attempt, Call, Message, Origin, Request, Respon
 from paretoken.core.errors import (
     BadResponse,
     BudgetExceeded,
+    EndpointDown,
     ProviderError,
     RateLimited,
     Refused,
@@ -160,7 +161,7 @@ def test_the_cap_holds(plans: list[Plan], concurrency: int, cap_share: float, at
             return await asyncio.gather(*tasks, return_exceptions=True)
 
         outcomes = clock.run(main())
-        allowed = Response | ProviderError | BudgetExceeded | asyncio.CancelledError
+        allowed = Response | ProviderError | BudgetExceeded | EndpointDown | asyncio.CancelledError
         assert all(isinstance(outcome, allowed) for outcome in outcomes), outcomes
 
         billed, assumed = ledger.spent("run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.core.errors import BadResponse, Denied, EndpointDown, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, Denied, EndpointDown, RateLimited, Timeout, Unavailable
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Request, Response
@@ -17,6 +17,8 @@ COOL_DOWN_S, MAX_COOL_DOWN_S = 2.0, 60.0
 """Time to the first probe, and to each at most; it doubles with every probe that fails [s]."""
 GIVE_UP_S = 120.0
 """How long an endpoint is waited for [s]."""
+GIVE_UP_REJECTED_S = 300.0
+"""How long an endpoint may turn every request away [s]."""
 POLL_S = 1.0
 
 
@@ -33,11 +35,12 @@ class Breaker:
 
     def __init__(self, inner: ChatModel, *, model: str, clock: Clock) -> None:
         self._inner, self._model, self._clock = inner, model, clock
-        self._failures = self._denials = 0
+        self._failures = self._denials = self._rejections = 0
         self._down_since: float | None = None
         self._next_probe_s = 0.0
         self._cool_down_s = COOL_DOWN_S
         self._last: ProviderError | None = None
+        self._rejected_since: float | None = None
 
     async def generate(self, request: Request) -> Response:
         """Answer through the inner layer, if the endpoint is up.
@@ -53,10 +56,14 @@ class Breaker:
         except (Unavailable, Timeout, BadResponse) as error:
             self._failed(error)
             raise
+        except RateLimited as error:
+            self._rejected(error)
+            raise
         except Denied as error:
             self._denials, self._last = self._denials + 1, error
             raise
-        self._failures = self._denials = 0
+        self._failures = self._denials = self._rejections = 0
+        self._rejected_since = None
         self._down_since, self._cool_down_s = None, COOL_DOWN_S
         return response
 
@@ -73,6 +80,14 @@ class Breaker:
     def _check_denied(self) -> None:
         if self._denials >= THRESHOLD:
             raise EndpointDown(self._model, self._denials, self._last)
+
+    def _rejected(self, error: ProviderError) -> None:
+        now = self._clock.monotonic()
+        self._rejections += 1
+        if self._rejected_since is None:
+            self._rejected_since = now
+        elif now - self._rejected_since >= GIVE_UP_REJECTED_S:
+            raise EndpointDown(self._model, self._rejections, error) from error
 
     def _failed(self, error: ProviderError) -> None:
         self._failures, self._last = self._failures + 1, error

@@ -34,14 +34,17 @@ class Pace:
         self._level = burst
         self._updated = clock.monotonic()
 
-    def wait_s(self, amount: float) -> float:
-        """Time until an amount may be taken, if nobody takes or gives back in between [s].
+    def check(self, amount: float) -> None:
+        """Refuse what can never fit.
 
         Raises:
             QuotaExceeded: More than a whole minute's worth.
         """
         if amount > max(self._per_minute, self._burst):
             raise QuotaExceeded(dimension=self._dimension, limit=self._per_minute, needed=amount)
+
+    def wait_s(self, amount: float) -> float:
+        """Time until an amount may be taken, if nobody takes or gives back in between [s]."""
         self._refill()
         wait_s = (min(amount, self._burst) - self._level) / self._rate
         return wait_s if wait_s > TICK_S else 0.0

@@ -32,7 +32,11 @@ class Limits:
 
 NO_LIMIT = 1_000_000
 ROW = 3
-"""Rejections in a row, with no answer between, after which a Retry-After holds for all and not for one call."""
+"""Rejections in a row, with no answer between, after which the whole model pauses and not one call."""
+PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
+"""First such pause where the vendor names none, and the longest; it doubles until an answer comes [s]."""
+MEMORY = 0.95
+"""Weight of the past in the share of expected tokens that is used."""
 POLL_S = 0.2
 """How often a wait is looked at again: answers shorter than expected give tokens back, pauses get longer [s]."""
 
@@ -56,14 +60,20 @@ class Quota:
         self._sent = self._n_in_a_row = 0
         self._turned_away: set[str] = set()
         self._paused_until = 0.0
+        self._pause_s = PAUSE_S
+        self._used_share = 1.0  # of the tokens that requests were expected to take
+        self._noted = 0
         self._left: int | None = None  # requests that the vendor still takes before `_resets_at`
         self._resets_at = 0.0
 
     async def generate(self, request: Request) -> Response:
         """Answer through the inner layer, once the limits allow."""
+        expected = _expected_tokens(request)
+        if self._tokens:
+            self._tokens.check(expected)
         await self._window.enter()
         try:
-            number = await self._admit(request)
+            number, reserved = await self._admit(expected)
             try:
                 response = await self._inner.generate(request)
             except ProviderError as error:
@@ -73,35 +83,41 @@ class Quota:
                 self._shared.leave()
         finally:
             self._window.leave()
-        self._n_in_a_row = 0
+        self._n_in_a_row, self._pause_s = 0, PAUSE_S
         self._note(response.rate_limit, number)
         if request.key in self._turned_away:  # it came through by waiting: no evidence of capacity
             self._turned_away.discard(request.key)
         else:
             self._window.grow()
         if self._tokens:
-            self._tokens.take(response.usage.input_tokens + response.usage.output_tokens - _expected_tokens(request))
+            used = response.usage.input_tokens + response.usage.output_tokens
+            self._tokens.take(used - reserved)
+            self._used_share = MEMORY * self._used_share + (1 - MEMORY) * min(used / expected, 1.0)
         return response
 
-    async def _admit(self, request: Request) -> int:
-        """Wait for the pace and a shared place, and count the request as sent; gives its number."""
+    async def _admit(self, expected: float) -> tuple[int, float]:
+        """Wait for the pace and a shared place, and count a request as sent.
+
+        Returns:
+            Its number, and the tokens reserved for it.
+        """
         if not (self._requests or self._tokens or self._blocked_s()):
             await self._shared.enter()
-            return self._take(request)
+            return self._take(expected)
         async with self._turn:
             while True:
-                while (wait_s := self._wait_s(request)) > 0:  # a waiting call takes no place from other models
+                while (wait_s := self._wait_s(expected)) > 0:  # a waiting call takes no place from other models
                     await self._clock.sleep(min(wait_s, POLL_S))
                 await self._shared.enter()
-                if self._wait_s(request) <= 0:
-                    return self._take(request)
+                if self._wait_s(expected) <= 0:
+                    return self._take(expected)
                 self._shared.leave()
 
-    def _wait_s(self, request: Request) -> float:
+    def _wait_s(self, expected: float) -> float:
         return max(
             self._blocked_s(),
             self._requests.wait_s(1) if self._requests else 0.0,
-            self._tokens.wait_s(_expected_tokens(request)) if self._tokens else 0.0,
+            self._tokens.wait_s(expected * self._used_share) if self._tokens else 0.0,
         )
 
     def _blocked_s(self) -> float:
@@ -113,31 +129,44 @@ class Quota:
             self._left = None
         if now >= self._paused_until:
             self._paused_until = 0.0
+        self._pause_s = PAUSE_S
+        self._used_share = 1.0  # of the tokens that requests were expected to take
+        self._noted = 0
         used_up = self._left is not None and self._left <= 0
         return max(self._paused_until - now, self._resets_at - now if used_up else 0.0, 0.0)
 
-    def _take(self, request: Request) -> int:
+    def _take(self, expected: float) -> tuple[int, float]:
+        reserved = expected * self._used_share
         if self._left is not None:
             self._left -= 1
         if self._requests:
             self._requests.take(1)
         if self._tokens:
-            self._tokens.take(_expected_tokens(request))
+            self._tokens.take(reserved)
         self._sent += 1
-        return self._sent
+        return self._sent, reserved
 
     def _learn_from(self, error: ProviderError, request: Request, number: int) -> None:
         if error.billing == "none" and isinstance(error, (RateLimited, Unavailable)):
             self._window.shrink()
             self._turned_away.add(request.key)
             self._n_in_a_row += 1
-            if error.retry_after_s and self._n_in_a_row >= ROW:
-                self._paused_until = max(self._paused_until, self._clock.monotonic() + error.retry_after_s)
+            if self._n_in_a_row >= ROW:
+                self._pause(error.retry_after_s)
         self._note(error.rate_limit, number)
+
+    def _pause(self, asked_s: float | None) -> None:
+        now = self._clock.monotonic()
+        if asked_s:
+            self._paused_until = max(self._paused_until, now + asked_s)
+        elif now >= self._paused_until:
+            self._paused_until = now + self._pause_s
+            self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
 
     def _note(self, said: RateLimit | None, number: int) -> None:
         """Take the vendor's count, less what was sent after the request it speaks of."""
-        if said is not None:
+        if said is not None and number > self._noted:
+            self._noted = number
             self._left = said.remaining - (self._sent - number)
             self._resets_at = self._clock.monotonic() + said.reset_s
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from paretoken.core.errors import ProviderError
+from paretoken.core.errors import ProviderError, RateLimited
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Attempt, Request, Response
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Backoff:
     """How long to wait before attempt k: full jitter below `base_s * 2**(k-1)`, at most `max_s`.
 
-    A provider that asks for more than `max_asked_s` is not waited for.
+    Being asked to slow down is no failure: such attempts cost nothing and do not count against `attempts`, but for the
+    first; a call waits `max_asked_s` for them altogether, and no longer for a single one.
 
     Source: AWS Architecture Blog, "Exponential Backoff and Jitter" (2015), "full jitter".
     """
@@ -49,15 +50,19 @@ class Retry:
     async def generate(self, request: Request) -> Response:
         """Answer through the inner layer, in one or several attempts."""
         failed: tuple[Attempt, ...] = ()
-        for number in range(1, self._backoff.attempts + 1):
+        sent = counted = 0
+        gives_up_at = self._clock.monotonic() + self._backoff.max_asked_s
+        while True:
             try:
                 response = await self._inner.generate(request)
             except ProviderError as error:
                 failed = error.attempts = (*failed, *error.attempts)
-                asks_too_long = (error.retry_after_s or 0.0) > self._backoff.max_asked_s
-                if not error.retryable or asks_too_long or number == self._backoff.attempts:
+                sent += 1
+                counted += not isinstance(error, RateLimited)
+                wait_s = self._backoff.wait_s(sent, self._random.random(), error.retry_after_s)
+                too_long = self._clock.monotonic() + wait_s > gives_up_at and isinstance(error, RateLimited)
+                if not error.retryable or too_long or max(counted, 1) >= self._backoff.attempts:
                     raise
-                await self._clock.sleep(self._backoff.wait_s(number, self._random.random(), error.retry_after_s))
+                await self._clock.sleep(wait_s)
             else:
                 return replace(response, attempts=(*failed, *response.attempts)) if failed else response
-        raise AssertionError("unreachable: the last attempt returns or raises")
