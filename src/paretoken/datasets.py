@@ -30,6 +30,7 @@ class Sample:
         reference: What a good answer looks like, if known. Templates never see it.
         fields: Every column, for scorers.
         line: Where it stands in its file, counted from 1.
+        cluster: What it has in common with others, e.g. the document that it is a question about; None stands alone.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Sample:
     reference: str | None
     fields: Row
     line: int = 0
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Fields:
     id: str = "id"
     input: str = "input"
     reference: str = "reference"
+    cluster: str = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,19 @@ class Dataset:
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = ([s.id, s.input, s.reference, dict(s.fields)] for s in self.samples)
+        parts = (
+            [s.id, s.input, s.reference, dict(s.fields), *([] if s.cluster is None else [s.cluster])]
+            for s in self.samples
+        )
         text = "\n".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    @property
+    def clusters(self) -> dict[str, str] | None:
+        """Cluster by sample id; None where no sample names one."""
+        if all(sample.cluster is None for sample in self.samples):
+            return None
+        return {s.id: f"sample/{s.id}" if s.cluster is None else s.cluster for s in self.samples}
 
     @property
     def template_variables(self) -> frozenset[str]:
@@ -93,7 +106,7 @@ def load_dataset(
 
     Args:
         path: A `.jsonl`, `.csv` or `.parquet` file.
-        fields: Columns by part (`id`, `input`, `reference`), where they are not called so.
+        fields: Columns by part (`id`, `input`, `reference`, `cluster`), where they are not called so.
         take: Use a seeded random subset of this many samples, kept in file order.
         seed: Seed of the subset.
         language: Language of the texts, e.g. `en` or `zh`.
@@ -126,7 +139,13 @@ def load_dataset(
         input_ = (
             _required(row, parts.input, path, line) if parts.input in columns else _joined(row, parts.id, reference)
         )
-        samples.append(Sample(id_, input_, None if text in (None, "") else str(text), row, line))
+        group = row.get(parts.cluster)
+        samples.append(
+            Sample(
+                id_, input_, None if text in (None, "") else str(text), row, line,
+                None if group in (None, "") else str(group),
+            )
+        )  # fmt: skip
     if take is not None and take < len(samples):
         chosen = sorted(random.Random(f"take/{seed}").sample(range(len(samples)), take))  # noqa: S311 - not a secret
         samples = [samples[i] for i in chosen]

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -64,6 +64,7 @@ class World:
 
         class Strict:
             name, metrics, needs_reference, provenance = "strict", ("strict",), False, "strict"
+            ranges: ClassVar = {}
 
             async def score(self, items: Any) -> list[list[Scored]]:
                 if world.mute:

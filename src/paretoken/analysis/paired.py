@@ -1,117 +1,173 @@
-"""Paired comparison of two variants on the same samples, at a size declared before."""
+"""Paired comparison at a size declared before the run: Student's t, clustered where samples come in clusters."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from paretoken.analysis.estimate import LEVEL, t_quantile
+from paretoken.analysis.estimate import t_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from paretoken.records.table import RecordTable
-
-Direction = Literal["smaller is better", "larger is better"]
-MIN_PAIRS = 10
-
-SMALLER_IS_BETTER = frozenset({"list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s"})
+HONEST_COVERAGE = 0.93
+"""A 95 % interval that is expected to hold less often is warned of."""
+N_RESAMPLES = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class PairedDifference:
-    """B minus A on one quantity, with an interval.
-
-    Attributes:
-        name: The quantity.
-        level: Confidence level of the intervals.
-        n: Samples that have a value for both; repeats are averaged first.
-        mean_a, mean_b: Means over those samples.
-        difference, low, high: Mean difference and its interval, in the quantity's unit.
-        relative, relative_low, relative_high: Ratio of means minus one, with the interval of Fieller's theorem;
-            None where A's mean is not clearly positive.
-        p_value: Two-sided, of no difference; None when the differences do not vary.
-        reason: Why there is no interval, or None.
-    """
-
-    name: str
-    level: float
-    n: int
-    mean_a: float
-    mean_b: float
-    difference: float
-    low: float | None
-    high: float | None
-    relative: float | None
-    relative_low: float | None
-    relative_high: float | None
-    p_value: float | None
-    reason: str | None = None
-
-    @property
-    def direction(self) -> Direction:
-        """Whether a smaller or a larger value is better."""
-        return "smaller is better" if self.name in SMALLER_IS_BETTER else "larger is better"
-
-
-def paired_difference(a: RecordTable, b: RecordTable, name: str, level: float = LEVEL) -> PairedDifference | None:
-    """Compare two variants on the samples that both have a value for.
+@dataclass(frozen=True)
+class PairedT:
+    """t test and interval of a mean over samples, or of a ratio of means.
 
     Args:
-        a: Records of the one variant.
-        b: Records of the other, of the same table.
-        name: A column of the records: `list_usd`, `latency_s`, a metric, ...
-        level: Confidence level of the interval.
+        s, w: Sums over clusters of what is averaged and of what it is divided by, shape `(n_clusters,)`; with w = 1 for
+            every sample this is the paired t test.
+        unseen: Share of the population that was not observed; 1 for a population without end.
+        discordant: For binary values, how often only the treatment and only the control was right: "no difference" is
+            then tested exactly.
+
+    Source: cluster-robust variance with the small-sample factor G / (G - 1), Liang and Zeger (1986), Biometrika 73;
+    McNemar (1947), Psychometrika 12, in its exact binomial form.
+    """
+
+    s: NDArray[np.float64]
+    w: NDArray[np.float64]
+    unseen: float = 1.0
+    discordant: tuple[int, int] | None = None
+
+    @property
+    def estimate(self) -> float:
+        """Ratio of sums."""
+        return float(self.s.sum() / self.w.sum())
+
+    @property
+    def residuals(self) -> NDArray[np.float64]:
+        """What each cluster adds to the error of the estimate, in units of the estimate times n."""
+        return np.asarray((self.s - self.estimate * self.w) / self.w.mean())
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        n = len(self.s)
+        return float(np.std(self.residuals, ddof=1) * (self.unseen / n) ** 0.5)
+
+    def _tail(self, distance: float) -> float:
+        from scipy.special import stdtr
+
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(stdtr(len(self.s) - 1, -distance / self.error))
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p-value against `number <= bound`."""
+        return self._p(bound, 1)
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value against `number >= bound`."""
+        return self._p(bound, -1)
+
+    def _p(self, bound: float, sign: int) -> float:
+        p = self._tail(sign * (self.estimate - bound))
+        if bound == 0 and self.discordant is not None and self.unseen > 0:
+            won, lost = self.discordant[::sign]
+            return max(p, mcnemar(won, lost))
+        return p
+
+    def interval(self, error: float) -> tuple[float, float]:
+        """T interval, each end wrong with probability `error`."""
+        half = t_quantile(1 - error, len(self.s) - 1) * self.error
+        return self.estimate - half, self.estimate + half
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """Exact one-sided p-value of winning at least so many of the discordant pairs by chance."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(won - 1, won + lost, 0.5)) if won else 1.0
+
+
+@dataclass(frozen=True)
+class FiellerRatio:
+    """Evidence on the ratio of two correlated means.
+
+    Args:
+        s, w: Numerator and denominator, sums over clusters, shape `(n_clusters,)`.
+        unseen: Share of the population that was not observed.
+
+    Source: Fieller (1954), "Some problems in interval estimation", JRSS-B 16, equation for the ratio of two correlated
+    means.
+    """
+
+    s: NDArray[np.float64]
+    w: NDArray[np.float64]
+    unseen: float = 1.0
+
+    @property
+    def estimate(self) -> float:
+        """Ratio of means."""
+        return float(self.s.sum() / self.w.sum())
+
+    def interval(self, error: float) -> tuple[float, float]:
+        """Bounds, each wrong with probability `error`; infinite where the denominator may be zero."""
+        t = t_quantile(1 - error, len(self.s) - 1)
+        (var_w, cov), (_, var_s) = np.cov(self.w, self.s) * self.unseen / len(self.s)
+        mean_w, mean_s = float(self.w.mean()), float(self.s.mean())
+        curvature = mean_w**2 - t**2 * var_w
+        if mean_w <= 0 or curvature <= 0:
+            return -math.inf, math.inf
+        centre = mean_w * mean_s - t**2 * cov
+        half = max(centre**2 - curvature * (mean_s**2 - t**2 * var_s), 0.0) ** 0.5
+        return float((centre - half) / curvature), float((centre + half) / curvature)
+
+
+def expected_coverage(residuals: NDArray[np.float64], error: float) -> float:
+    """How often a two-sided t interval is expected to hold, given how skewed the values are.
+
+    Args:
+        residuals: Shape `(n,)`.
+        error: Error that each end was meant to have.
 
     Returns:
-        B minus A; None when no sample has both values.
+        The level aimed at, less what skewness takes away; a rough figure, to warn by.
+
+    Source: Hall (1992), "The Bootstrap and Edgeworth Expansion", section 2.6: the polynomial q2 of the studentised
+    mean, without the term that Student's quantile takes care of.
     """
-    samples_a, means_a = a.sample_means(name)
-    samples_b, means_b = b.sample_means(name)
-    common, in_a, in_b = np.intersect1d(samples_a, samples_b, assume_unique=True, return_indices=True)
-    return _difference(name, means_a[in_a], means_b[in_b], level) if len(common) else None
+    n, spread = len(residuals), float(residuals.std())
+    if n < 3 or spread == 0:
+        return 1 - 2 * error
+    z = (residuals - residuals.mean()) / spread
+    skewness, kurtosis = float((z**3).mean()), float((z**4).mean()) - 3
+    t = t_quantile(1 - error, n - 1)
+    density = math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+    lost = 2 * t * density / n * (skewness**2 * (t**4 + 2 * t**2 - 3) / 18 - kurtosis * (t**2 - 3) / 12)
+    return min(1 - 2 * error, 1 - 2 * error - lost)
 
 
-def _difference(name: str, x: NDArray[np.float64], y: NDArray[np.float64], level: float) -> PairedDifference:
-    n = len(x)
-    mean_a, mean_b = float(x.mean()), float(y.mean())
-    difference = float((y - x).mean())
-    point = mean_b / mean_a - 1 if mean_a > 0 else None
-    if n < MIN_PAIRS:
-        return PairedDifference(name, level, n, mean_a, mean_b, difference, None, None, point, None, None, None,
-                                f"only {n} common samples, at least {MIN_PAIRS} are needed")  # fmt: skip
-    t = t_quantile((1 + level) / 2, n - 1)
-    error = float((y - x).std(ddof=1)) / n**0.5
-    relative = _ratio_interval(x, y, t)
-    low, high = (None, None) if relative is None else relative
-    return PairedDifference(
-        name, level, n, mean_a, mean_b, difference, difference - t * error, difference + t * error, point, low, high,
-        _p_value(difference / error, n - 1) if error > 0 else None,
-    )  # fmt: skip
+def bca_interval(
+    s: NDArray[np.float64], w: NDArray[np.float64], error: float, *, seed: int, n_resamples: int = N_RESAMPLES
+) -> tuple[float, float]:
+    """Bias-corrected and accelerated bootstrap interval of a ratio of sums; clusters are resampled whole.
 
+    Args:
+        s: Numerators, as of `PairedT`.
+        w: Denominators, likewise.
+        error: Error of each end.
+        seed: Seed of the resampling.
+        n_resamples: Bootstrap samples.
 
-def _ratio_interval(x: NDArray[np.float64], y: NDArray[np.float64], t: float) -> tuple[float, float] | None:
-    """Interval of mean(y) / mean(x) - 1.
-
-    Source: Fieller (1954), "Some problems in interval estimation", JRSS-B 16, equation for the ratio of two
-    correlated means.
+    Source: Efron (1987), "Better bootstrap confidence intervals", JASA 82; `scipy.stats.bootstrap`.
     """
-    n = len(x)
-    (var_x, cov), (_, var_y) = np.cov(x, y) / n
-    mean_x, mean_y = float(x.mean()), float(y.mean())
-    g = t**2 * var_x
-    curvature = mean_x**2 - g
-    if mean_x <= 0 or curvature <= 0:
-        return None
-    centre = mean_x * mean_y - t**2 * cov
-    root = centre**2 - curvature * (mean_y**2 - t**2 * var_y)
-    half = max(root, 0.0) ** 0.5
-    return float((centre - half) / curvature - 1), float((centre + half) / curvature - 1)
+    from scipy.stats import bootstrap
 
+    def ratio(top: NDArray[np.float64], bottom: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        return cast("NDArray[np.float64]", top.mean(axis=axis) / bottom.mean(axis=axis))
 
-def _p_value(t: float, degrees: int) -> float:
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(degrees, -abs(t)))
+    found = bootstrap(
+        (s, w), ratio, paired=True, vectorized=True, confidence_level=1 - 2 * error, n_resamples=n_resamples,
+        method="BCa", rng=np.random.default_rng(seed), batch=500,
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)

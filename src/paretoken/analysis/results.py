@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from paretoken.analysis.abtest import AbTest
 from paretoken.analysis.front import Standing, find_front
 from paretoken.analysis.objectives import Objectives
+from paretoken.analysis.panel import Panel, drawn, tabulate
 from paretoken.analysis.summary import VariantSummary, summarize
-from paretoken.analysis.verdict import Comparison, compare
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant
-from paretoken.records import Database, RunBook, SqlJournal, build_records
+from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only
 from paretoken.records.table import RecordTable, build_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from paretoken.analysis.verdict import Comparison
 
 
 class Results:
@@ -40,7 +46,8 @@ class Results:
         rows = cast("list[dict[str, Any]]", run.lock["variants"])
         self.labels: dict[str, str] = {row["id"]: row["label"] for row in rows}
         self.variants = {
-            row["id"]: Variant(row["prompt"], row["model"], tuple(sorted(row["params"].items()))) for row in rows
+            row["id"]: Variant(row["prompt"], row["model"], tuple(sorted(row["params"].items())), row.get("copy", 0))
+            for row in rows
         }
 
     @classmethod
@@ -63,7 +70,8 @@ class Results:
     def samples(self) -> dict[str, dict[str, object]]:
         """Content (`input`, `reference`, `fields`) by sample id."""
         with Database(self._file) as database:
-            return RunBook(database).samples(str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"]))
+            book, key = RunBook(database), str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
+            return book.samples(key) or book.samples(ids_only(key))
 
     @cached_property
     def objectives(self) -> Objectives:
@@ -105,26 +113,34 @@ class Results:
                             fix=suggest(reference, self.labels.values()))  # fmt: skip
         return meant[0]
 
-    def compare(self, control: str, treatment: str, *, comparisons: int = 1) -> Comparison:
-        """Judge one variant against another.
+    @cached_property
+    def panel(self) -> Panel:
+        """The values of all variants on the planned samples, in drawn order."""
+        ids = list(self.samples) or list(self.table.sample_ids)
+        clusters = {id_: str(body.get("cluster") or f"sample/{id_}") for id_, body in self.samples.items()}
+        grouped = clusters if any("cluster" in body for body in self.samples.values()) else None
+        order, cluster = drawn(ids, int(cast("int", self.run.lock["seed"])), grouped)
+        return tabulate(self.table, order, cluster, self.repeats)
+
+    @property
+    def repeats(self) -> int:
+        """How often each cell is asked."""
+        return int(cast("dict[str, Any]", self.run.lock["spec"]).get("repeats", 1))
+
+    @cached_property
+    def test(self) -> AbTest | None:
+        """The A/B test that was declared; None for other plans."""
+        return AbTest.of(self.run.lock) if self.plan["kind"] == "abtest" else None
+
+    def compare(self, control: str, treatment: str) -> Comparison:
+        """Judge one variant against another, as if no other had been tried.
 
         Args:
             control: Label or id.
             treatment: Label or id.
-            comparisons: How many treatments share the error rate.
         """
         a, b = self.variant_id(control), self.variant_id(treatment)
-        judged = [name for name in self.objectives.maximize if name in self.metrics] or list(self.metrics)
-        return compare(
-            self.table.of(a),
-            self.table.of(b),
-            labels=(self.labels[a], self.labels[b]),
-            metrics=judged,
-            margins=self.plan.get("margin", {}),
-            planned=int(cast("dict[str, Any]", self.run.lock["dataset"])["n"]),
-            comparisons=comparisons,
-            alpha=self.plan.get("alpha", 0.05),
-        )
+        return AbTest.of(self.run.lock, a, [b]).compare(self.panel)[0]
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -133,14 +149,66 @@ class Results:
         The best variant is the one with the highest first maximised metric, or else the dearest. The front was chosen
         by looking at the same numbers, so a grid's intervals are widened for all its variants, not only the front's.
         """
-        if self.plan["kind"] == "abtest":
-            treatments = self.plan["treatment"]
-            return [self.compare(self.plan["control"], t, comparisons=len(treatments)) for t in treatments]
+        if self.test is not None:
+            return self._result[0]
         ranked_by = (*self.objectives.maximize, "list_usd")[0]
         front = [standing.summary for standing in self.standings if standing.on_front]
         front.sort(key=lambda summary: summary.value(ranked_by) or 0.0, reverse=True)
-        others = max(len(self.summaries) - 1, 1)
-        return [self.compare(front[0].variant, s.variant, comparisons=others) for s in front[1:]]
+        if len(front) < 2:
+            return []
+        best, *others = (summary.variant for summary in front)
+        test = AbTest.of(self.run.lock, best, others)
+        return test.compare(self.panel, unseen=len(self.summaries) - len(front))
+
+    @property
+    def confirmation(self) -> Comparison | None:
+        """The winner of several treatments on samples that had no say in its selection; None without such samples."""
+        return self._result[1]
+
+    @cached_property
+    def _result(self) -> tuple[list[Comparison], Comparison | None]:
+        return ([], None) if self.test is None else self.test.result(self.panel)
+
+    @cached_property
+    def false_difference_rate(self) -> float | None:
+        """Of an A/A test: share of random relabellings of its pairs in which a difference is found; else None."""
+        return self.test.false_differences(self.panel) if self.test is not None and "aa" in self.plan else None
+
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """All that is to be said of the comparisons, one sentence each."""
+        told = [comparison.sentence for comparison in self.comparisons]
+        if (confirmed := self.confirmation) is not None:
+            told.append(f"confirmed on held-out samples: {confirmed.sentence}")
+        elif self.test is not None and self.test.confirm and told:
+            told.append("nothing to confirm: no treatment is shown to be cheaper and not worse on the samples of the "
+                        "selection")  # fmt: skip
+        if (rate := self.false_difference_rate) is not None and self.test is not None:
+            told.append(f"A/A: among 1,000 random relabellings of these pairs, {100 * rate:.1f} % show a difference "
+                        f"(promised: at most {100 * self.test.alpha:g} %)")  # fmt: skip
+        return told
+
+    def segments(self) -> list[tuple[str, str, Comparison]]:
+        """The comparisons within each value of the tags that the spec names, for exploring: no claim is made of them.
+
+        Returns:
+            `(column, value, comparison)`; each tag's values share the error rate.
+        """
+        found = []
+        for column in self.plan.get("segments", ()):
+            tags = [self._tag(id_, column) for id_ in self.panel.samples]
+            values = sorted(set(tags))
+            for value in values:
+                part = self.panel.only(np.array([tag == value for tag in tags]))
+                test = AbTest.of(self.run.lock)
+                test = replace(test, alpha=test.alpha / len(values), confirm=0.0)
+                found += [(column, value, c) for c in test.compare(part) if c.n]
+        return found
+
+    def _tag(self, sample: str, column: str) -> str:
+        fields = self.samples.get(sample, {}).get("fields")
+        value = fields.get(column) if isinstance(fields, dict) else None
+        return "(none)" if value is None else str(value)
 
     def frame(self) -> pd.DataFrame:
         """All records as a pandas frame, one row a record."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from paretoken.analysis.paired import PairedDifference, paired_difference
+from paretoken.analysis.power import samples_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from paretoken.records.table import RecordTable
+    from paretoken.analysis.difference import Measure, PairedDifference
 
-Finding = Literal["better", "worse", "not worse", "no difference shown", "undecided", "cannot tell"]
+Finding = Literal["better", "not worse", "worse", "undecided", "cannot tell"]
+
+_OPEN_ENDS = {"better": 0, "worse": 0, "not worse": 1, "undecided": 2, "cannot tell": 2}
+"""How many ends of a quantity's interval may still err: a claim that was made correctly cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,20 @@ class Judgement:
 
     Attributes:
         difference: Treatment minus control.
-        finding: `better` when the interval excludes zero. Without a margin, `worse` likewise, else `no difference
-            shown`. With one, `not worse` when the interval stays within it, `worse` when it lies beyond it, `undecided`
-            when it crosses it.
+        finding: `better` when the interval excludes zero on the good side. With a margin, `not worse` when it stays
+            within it, `worse` when it lies beyond it; without one, `worse` when it excludes zero on the bad side.
+            `undecided` when it crosses what matters, `cannot tell` when there is none.
         margin: Largest loss that still counts as not worse, in the quantity's unit.
+        equivalent: Not worse, and shown not to be better by the margin either.
+        needs: Samples after which an undecided question would probably be decided, those seen included; None where it
+            is decided or cannot be said.
     """
 
     difference: PairedDifference
     finding: Finding
     margin: float | None
+    equivalent: bool = False
+    needs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,11 @@ class Comparison:
         control, treatment: Labels.
         cost: The judgement on `list_usd`, if there is one.
         quality: Judgements on the metrics.
-        others: Judgements on tokens and latency.
+        others: Judgements on further quantities that have a margin; then, outside of the family, on tokens and latency.
         n, planned: Samples compared, samples planned.
+        population: `beyond` speaks of inputs like these, `dataset` of these samples.
+        anytime: The intervals hold at every look.
+        part: What samples it rests on, where not on all: `selection` or `held out`.
     """
 
     control: str
@@ -51,97 +62,188 @@ class Comparison:
     others: tuple[Judgement, ...]
     n: int
     planned: int
+    population: Literal["beyond", "dataset"] = "beyond"
+    anytime: bool = False
+    part: str = ""
+
+    @property
+    def judged(self) -> tuple[Judgement, ...]:
+        """The declared questions."""
+        extra = tuple(j for j in self.others if j.margin is not None)
+        return (*([self.cost] if self.cost else []), *self.quality, *extra)
+
+    @property
+    def answered(self) -> bool:
+        """No declared question is open."""
+        return bool(self.judged) and all(j.finding not in ("undecided", "cannot tell") for j in self.judged)
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two: `cheaper, not worse`, `cheaper, better`, `dearer, better`, `worse`, `undecided`, ..."""
+        rest = [j for j in self.judged if j is not self.cost]
+        if any(j.finding == "worse" for j in rest):
+            return "worse"
+        quality = _joint(rest)
+        if self.cost is None:
+            return quality
+        cost = {"better": "cheaper", "worse": "dearer"}.get(self.cost.finding)
+        if cost is None:
+            cost = "at most as dear" if self.cost.finding == "not worse" else self.cost.finding
+        if not rest:
+            return cost
+        return cost if quality == cost else f"{cost}, {quality}"
+
+    @property
+    def needs(self) -> int | None:
+        """Samples after which all open questions would probably be decided."""
+        known = [j.needs for j in self.judged if j.needs is not None]
+        return max(known) if known else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the declared intervals less sure than they look."""
+        return tuple(f"{j.difference.name}: {w}" for j in self.judged if (w := j.difference.warning))
 
     @property
     def sentence(self) -> str:
         """The verdict in words."""
-        parts = [] if self.cost is None else [_cost_words(self.cost.difference)]
-        parts += [_quality_words(judgement) for judgement in self.quality]
-        parts = parts or ["no sample is answered by both"]
-        counts = f"n = {self.n} of {self.planned}" if self.n < self.planned else f"n = {self.n}"
-        return f'treatment "{self.treatment}" against "{self.control}": {"; ".join(parts)} ({counts})'
+        parts = [] if self.cost is None else [_cost_words(self.cost)]
+        parts += [_quality_words(judgement) for judgement in self.judged if judgement is not self.cost]
+        if not parts:
+            return f'treatment "{self.treatment}" against "{self.control}": no sample is answered by both'
+        counts = f"n = {self.n} of {self.planned} planned" if self.n < self.planned else f"n = {self.n}"
+        if self.part:
+            counts += f", {self.part}"
+        of = "inputs like these" if self.population == "beyond" else f"these {self.planned} samples"
+        words = ", and ".join(parts) if len(parts) == 2 else "; ".join(parts)
+        told = f'treatment "{self.treatment}" against "{self.control}": {words}; on {of} ({counts})'
+        undecided = [j for j in self.judged if j.finding == "undecided"]
+        if undecided:
+            told += f"; undecided: {_needs_words(self)}"
+        return "; mind: ".join((told, *self.warnings))
 
 
-def compare(
-    control: RecordTable,
-    treatment: RecordTable,
-    *,
-    labels: tuple[str, str],
-    metrics: Sequence[str],
-    margins: Mapping[str, float],
-    planned: int,
-    comparisons: int = 1,
-    alpha: float = 0.05,
-) -> Comparison:
-    """Judge a treatment against the control on the samples both have answered.
+def judge_family(
+    questions: Sequence[tuple[Measure, float | None]], alpha: float, *, unseen: int = 0
+) -> list[Judgement]:
+    """Judge a family of questions so that any wrong claim among them has probability `alpha` at most.
+
+    Every question has an interval with two ends. Bonferroni would give each end `alpha / (2 m)`; Holm's idea is that a
+    claim made correctly can no longer be made wrongly, so its share goes to the others. `better` and `worse` close both
+    ends; `not worse` closes the upper one, for `worse` is then never claimed. Steps are repeated until nothing more is
+    decided, and all intervals are read at the last step's level, at which every claim still holds. No end is given more
+    than `alpha / 2`.
 
     Args:
-        control: Records of the control.
-        treatment: Records of the treatment.
-        labels: Their labels, control first.
-        metrics: Quality metrics, larger is better.
-        margins: Margin of non-inferiority by metric.
-        planned: Samples planned.
-        comparisons: Treatments in the run; each interval's level is `1 - alpha / comparisons` (Bonferroni), so that
-            all of them hold together.
+        questions: Evidence with its margin, if it has one.
         alpha: Error rate of the whole family.
+        unseen: Questions of the family that are not among these, and stay open.
+
+    Source: Holm (1979), Scandinavian Journal of Statistics 6; Goeman and Solari (2010), "The sequential rejection
+    principle of familywise error control", Annals of Statistics 38, for claims that follow from one another.
     """
-    level = 1 - alpha / comparisons
-
-    def judge(name: str) -> Judgement | None:
-        difference = paired_difference(control, treatment, name, level)
-        return None if difference is None else _judge(difference, margins.get(name))
-
-    quality = [judgement for name in metrics if (judgement := judge(name))]
-    cost = judge("list_usd")
-    others = [j for name in ("input_tokens", "output_tokens", "latency_s") if (j := judge(name))]
-    n = max((judgement.difference.n for judgement in (*quality, *others)), default=0)
-    return Comparison(*labels, cost, tuple(quality), tuple(others), n, planned)
+    findings, error = decide_family(questions, alpha, unseen=unseen)
+    return [_judgement(*question, finding, error) for question, finding in zip(questions, findings, strict=True)]
 
 
-def _judge(difference: PairedDifference, margin: float | None) -> Judgement:
-    if difference.low is None or difference.high is None:
+def decide_family(
+    questions: Sequence[tuple[Measure, float | None]], alpha: float, *, unseen: int = 0
+) -> tuple[list[Finding], float]:
+    """The findings of `judge_family` without their intervals, and the error that each end of an interval has."""
+    open_ends = 2 * (len(questions) + unseen)
+    while True:
+        error = min(alpha / 2, alpha / max(open_ends, 1))
+        findings = [_decide(measure, margin, error) for measure, margin in questions]
+        left = 2 * unseen + sum(_OPEN_ENDS[finding] for finding in findings)
+        if left >= open_ends:
+            return findings, error
+        open_ends = left
+
+
+def judge_alone(measure: Measure, alpha: float) -> Judgement:
+    """Judge a quantity that is no part of a family, for information."""
+    return _judgement(measure, None, _decide(measure, None, alpha / 2), alpha / 2)
+
+
+def _decide(measure: Measure, margin: float | None, error: float) -> Finding:
+    if measure.evidence is None:
+        return "cannot tell"
+    if measure.p_better(0.0) <= error:
+        return "better"
+    if margin is not None and measure.p_better(-margin) <= error:
+        return "not worse"
+    if measure.p_worse(-(margin or 0.0)) <= error:
+        return "worse"
+    return "undecided"
+
+
+def _judgement(measure: Measure, margin: float | None, finding: Finding, error: float) -> Judgement:
+    difference = measure.at(error)
+    if difference.reason is not None:
         return Judgement(difference, "cannot tell", margin)
-    low, high = difference.low, difference.high
-    if difference.direction == "smaller is better":
-        low, high = -high, -low
-    finding: Finding
-    if low > 0:
-        finding = "better"
-    elif margin is not None and low > -margin:
-        finding = "not worse"
-    elif high < (0 if margin is None else -margin):
-        finding = "worse"
-    else:
-        finding = "no difference shown" if margin is None else "undecided"
-    return Judgement(difference, finding, margin)
+    equivalent = finding == "not worse" and margin is not None and measure.p_worse(margin) <= error
+    needs = samples_needed(measure, margin, error) if finding == "undecided" else None
+    return Judgement(difference, finding, margin, equivalent, needs)
 
 
-def _cost_words(cost: PairedDifference) -> str:
+def without_warning(judgement: Judgement) -> Judgement:
+    """The judgement of a quantity that is shown for information only."""
+    return replace(judgement, difference=replace(judgement.difference, warning=""))
+
+
+def _joint(judgements: Sequence[Judgement]) -> str:
+    findings = {j.finding for j in judgements}
+    for finding in ("cannot tell", "undecided"):
+        if finding in findings:
+            return finding
+    return "better" if findings == {"better"} else "not worse"
+
+
+def _needs_words(comparison: Comparison) -> str:
+    needs, n = comparison.needs, comparison.n
+    if needs is None:
+        return "the two are too much alike to say how many samples it would take"
+    more = needs - n
+    if more > 1_000_000:
+        return "needs more than a million samples"
+    if comparison.population == "dataset" and needs > comparison.planned:
+        return f"these {comparison.planned} samples hardly tell the two apart"
+    return f"needs about {_round(more)} more samples"
+
+
+def _round(n: int) -> int:
+    """Two leading digits."""
+    return int(float(f"{max(n, 1):.2g}"))
+
+
+def _cost_words(judgement: Judgement) -> str:
+    cost = judgement.difference
     if cost.low is None or cost.high is None:
-        return f"cost cannot be told apart ({cost.reason})"
-    if cost.low <= 0 <= cost.high:
-        if cost.relative_low is None or cost.relative_high is None:
-            return f"no cost difference shown (${cost.low:.3g} to ${cost.high:.3g} a call)"
-        return f"no cost difference shown ({cost.relative_low:+.0%} to {cost.relative_high:+.0%})"
-    word = "cheaper" if cost.difference < 0 else "dearer"
-    if cost.relative is None or cost.relative_low is None or cost.relative_high is None:
+        return f"cost: cannot tell ({cost.reason or 'no bound on one side'})"
+    known = cost.relative_low is not None and cost.relative_high is not None
+    if judgement.finding in ("undecided", "not worse"):
+        word = "no cost difference shown" if judgement.finding == "undecided" else "not dearer"
+        if not known:
+            return f"{word} (${cost.low:.3g} to ${cost.high:.3g} a call)"
+        return f"{word} ({cost.relative_low:+.0%} to {cost.relative_high:+.0%})"
+    word = "cheaper" if judgement.finding == "better" else "dearer"
+    level = f"{100 * cost.level:.3g} % CI"
+    if not known or cost.relative is None or cost.relative_low is None or cost.relative_high is None:
         least, most = sorted((abs(cost.low), abs(cost.high)))
-        return f"{word} by ${abs(cost.difference):.3g} a call [${least:.3g}, ${most:.3g}]"
+        return f"{word} by ${abs(cost.difference):.3g} a call ({level} ${least:.3g} to ${most:.3g})"
     least, most = sorted((abs(cost.relative_low), abs(cost.relative_high)))
-    return (
-        f"{_percent(abs(cost.relative))} % {word} ({100 * cost.level:.3g} % CI {_percent(least)} to {_percent(most)} %)"
-    )
+    return f"{_percent(abs(cost.relative))} % {word} ({level} {_percent(least)} to {_percent(most)} %)"
 
 
 def _quality_words(judgement: Judgement) -> str:
     d = judgement.difference
-    if d.low is None or d.high is None:
+    if d.reason is not None:
         return f"{d.name}: cannot tell ({d.reason})"
     margin = "" if judgement.margin is None else f"margin {judgement.margin:g}; "
-    numbers = f"({margin}difference {d.difference:+.3g} [{d.low:+.3g}, {d.high:+.3g}])"
-    words = {"no difference shown": f"no difference shown on {d.name}", "undecided": f"undecided on {d.name}"}
-    return f"{words.get(judgement.finding, f'{judgement.finding} on {d.name}')} {numbers}"
+    low, high = ("-inf" if d.low is None else f"{d.low:+.3g}"), ("inf" if d.high is None else f"{d.high:+.3g}")
+    numbers = f"({margin}difference {d.difference:+.3g} [{low}, {high}])"
+    word = "equivalent" if judgement.equivalent else judgement.finding
+    return f"{word} on {d.name} {numbers}"
 
 
 def _percent(rate: float) -> str:

@@ -121,6 +121,8 @@ class Scorer(Protocol):
         metrics: Names of the metrics it gives, best known before the run.
         needs_reference: True if samples without a reference cannot be scored.
         provenance: What the numbers depend on (model, layer, versions); scores of different provenance never mix.
+        ranges: Least and largest value by metric. Tests that may be looked at before their end rest on them; a metric
+            that has no bounds is left out, and gets asymptotic intervals.
     """
 
     @property
@@ -131,6 +133,8 @@ class Scorer(Protocol):
     def needs_reference(self) -> bool: ...  # noqa: D102
     @property
     def provenance(self) -> str: ...  # noqa: D102
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]: ...  # noqa: D102
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Score a batch.

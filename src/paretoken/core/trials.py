@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from paretoken.core.calls import Call, Scalar, Score
 
@@ -21,16 +21,19 @@ class Variant:
         prompt: Name and content version, `terse@3f9a1c`.
         model: Model id.
         params: Generation parameters, sorted by name.
+        copy: Tells otherwise equal variants apart that are tried against each other; each has its own seeds and cache.
         id: Six hex digits of the content hash.
     """
 
     prompt: str
     model: str
     params: tuple[tuple[str, Scalar], ...] = ()
+    copy: int = 0
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        text = json.dumps([self.prompt, self.model, self.params], ensure_ascii=False)
+        parts = [self.prompt, self.model, self.params, *([self.copy] if self.copy else [])]
+        text = json.dumps(parts, ensure_ascii=False)
         object.__setattr__(self, "id", hashlib.sha256(text.encode()).hexdigest()[:6])
 
     @property
@@ -65,6 +68,7 @@ def label_variants(variants: Sequence[Variant]) -> dict[str, str]:
         parts = [variant.prompt_name] if len(prompts) > 1 else []
         parts += [short_model[variant.model]] if len(models) > 1 else []
         parts += [f"{name}={value}" for name, value in variant.params if name in varying]
+        parts += [f"copy {variant.copy}"] if variant.copy else []
         return "|".join(parts) or variant.prompt_name
 
     labels = {v.id: label(v) for v in variants}
@@ -76,6 +80,25 @@ def _short_names(models: set[str]) -> dict[str, str]:
     """Model ids without their provider, where that stays unique."""
     tails = [model.rpartition("/")[2] for model in models]
     return {m: m.rpartition("/")[2] if tails.count(m.rpartition("/")[2]) == 1 else m for m in models}
+
+
+def draw_order(samples: Iterable[str], seed: int, clusters: Mapping[str, str] | None = None) -> list[str]:
+    """Samples in the order in which they are drawn: random, and a function of their ids and the seed alone.
+
+    More samples, or fewer, leave the order of the others.
+
+    Args:
+        samples: Ids.
+        seed: The run's seed.
+        clusters: Cluster by sample id; samples of one cluster are drawn one after the other.
+    """
+
+    def rank(text: str) -> bytes:
+        return hashlib.blake2b(f"order/{seed}/{text}".encode(), digest_size=8).digest()
+
+    if clusters:
+        return sorted(samples, key=lambda id_: (rank(f"cluster/{clusters[id_]}"), rank(id_)))
+    return sorted(samples, key=rank)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from paretoken.records import (
     SqlLedger,
     book_orphans,
     database_path,
+    ids_only,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def run(
     limit: int | None = None,
     retry_errors: bool = False,
     pilot: int | None = None,
+    aa: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
@@ -114,7 +116,8 @@ def run(
         fresh: Start another run of the same spec; paid answers still come from the cache.
         limit: Use at most this many samples.
         retry_errors: Send failed calls of the run again.
-        pilot: Stop after this many samples of the seeded order; the run goes on from there later.
+        pilot: Stop after this many samples of the drawn order; the run goes on from there later.
+        aa: Check the A/B test itself: between arms that are alike it must find no difference.
         on_progress: Called after every call.
         clock: Time.
 
@@ -122,11 +125,11 @@ def run(
         SpecError: The spec cannot be run as written; nothing was spent.
         StoreError: The records cannot be written.
     """
-    return asyncio.run(
-        run_async(
-            path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, on_progress=on_progress, clock=clock
-        )
-    )
+    coroutine = run_async(
+        path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, on_progress=on_progress,
+        clock=clock,
+    )  # fmt: skip
+    return asyncio.run(coroutine)
 
 
 async def run_async(
@@ -136,12 +139,13 @@ async def run_async(
     limit: int | None = None,
     retry_errors: bool = False,
     pilot: int | None = None,
+    aa: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
     """`run`, inside a running event loop."""
     clock = clock or SystemClock()
-    design = load_design(Path(path), clock, limit=limit)
+    design = load_design(Path(path), clock, limit=limit, aa=aa)
     try:
         file = database_path(design.root)
         estimate = None  # made before the file, as it may complain
@@ -166,10 +170,9 @@ async def run_async(
 def _open_run(design: Design, database: Database, estimate: Forecast, fresh: bool, clock: Clock) -> RunInfo:
     """Write a new run; another process may have written the same one meanwhile: then it is that one."""
     book = RunBook(database)
-    samples = [
-        (s.id, {"input": s.input, "reference": s.reference, "fields": dict(s.fields)}) for s in design.dataset.samples
-    ]
-    keep = design.spec.store.content == "full"
+    full = design.spec.store.content == "full"
+    samples = [(s.id, design.content(s, full=full)) for s in design.dataset.samples]
+    key = design.dataset.hash if full else ids_only(design.dataset.hash)
     with database.transaction():
         earlier = book.of_identity(design.identity)
         if earlier and not fresh:
@@ -183,7 +186,7 @@ def _open_run(design: Design, database: Database, estimate: Forecast, fresh: boo
             reason="",
             lock={**design.lock, "estimate": estimate.body()},
         )
-        book.open(info, design.dataset.hash, samples if keep else [])
+        book.open(info, key, samples)
     return info
 
 

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
-from paretoken.core.trials import label_variants
+from paretoken.core.trials import Cell, draw_order, label_variants
 from paretoken.experiment.planners import FixedPlanner
 from paretoken.experiment.spec import MAX_TOKENS
+from paretoken.gateway.budget import bound_tokens, bound_usd
 from paretoken.gateway.scopes import Cap
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.objectives import Objectives
     from paretoken.core.protocols import Planner, Provider, Scorer
-    from paretoken.core.trials import Cell, Variant
+    from paretoken.core.trials import Variant
     from paretoken.core.usage import Price
     from paretoken.datasets import Dataset, Sample
     from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
     from paretoken.gateway.cache import CacheMode
     from paretoken.prompts import Prompt
 
+COPY_SEED = 1_000_003
+"""Distance between the seeds of two copies of a variant, more than there are repeats."""
 REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
 """Parameters that are fields of a request; all others go to the provider by name."""
 
@@ -84,9 +87,25 @@ class Design:
 
     def planner(self, pilot: int | None) -> Planner:
         """A fresh planner for this design, or for the first `pilot` samples of its order."""
-        return FixedPlanner(
-            self.variants, list(self.samples), repeats=self.spec.repeats, seed=self.spec.seed, only_first=pilot
+        repeats, seed = self.spec.repeats, self.spec.seed
+        if pilot is not None or (self.plan.get("mode") != "continuous" and not self.plan.get("confirm")):
+            samples = draw_order(self.samples, seed, self.dataset.clusters)
+            return FixedPlanner(self.variants, samples[:pilot], repeats=repeats, seed=seed)
+        from paretoken.analysis.abtest import AbTest  # with numpy, which other runs need only when they end
+        from paretoken.analysis.panel import empty_panel
+        from paretoken.experiment.abplanner import AbPlanner
+
+        panel = empty_panel([v.id for v in self.variants], list(self.samples), seed, self.dataset.clusters)
+        return AbPlanner(
+            self.variants, panel, AbTest.of(self.lock), repeats=repeats, seed=seed, ahead=self.spec.concurrency
         )
+
+    def content(self, sample: Sample, *, full: bool) -> dict[str, object]:
+        """What is kept of a sample: everything, or only what groups samples."""
+        cluster = {} if sample.cluster is None else {"cluster": sample.cluster}
+        if full:
+            return {"input": sample.input, "reference": sample.reference, "fields": dict(sample.fields), **cluster}
+        return {"fields": {name: sample.fields.get(name) for name in self.plan.get("segments", ())}, **cluster}
 
     def caps_of(self, scope: str) -> tuple[Cap, ...]:
         """Every cap of a run: its own under its scope first, then those above it."""
@@ -108,10 +127,10 @@ class Design:
             messages=self._messages(variant.prompt, cell.sample),
             max_tokens=cast("int", params.get("max_tokens", MAX_TOKENS)),
             temperature=float(cast("float", params.get("temperature", 0.0))),
-            seed=cast("int", params.get("seed", self.spec.seed)) + cell.repeat,
+            seed=cast("int", params.get("seed", self.spec.seed)) + cell.repeat + COPY_SEED * variant.copy,
             params=tuple((name, value) for name, value in variant.params if name not in REQUEST_FIELDS),
             repeat=cell.repeat,
-            salt=sample.id if model.provider.recorded else "",
+            salt=sample.id if model.provider.recorded else f"copy {variant.copy}" if variant.copy else "",
             origin=Origin(run, cell.sample, variant.id, cell.repeat, "subject", scopes),
         )
 
@@ -141,7 +160,7 @@ class Design:
         return {
             "paretoken": version("paretoken"),
             "spec": {"path": str(self.path.resolve()), **spec.model_dump(mode="json")},
-            "question": spec.question,
+            "question": f"A/A: {spec.question or spec.experiment}" if "aa" in self.plan else spec.question,
             "seed": spec.seed,
             "dataset": {
                 "path": str(self.dataset.path),
@@ -161,6 +180,8 @@ class Design:
                     "prompt": v.prompt,
                     "model": v.model,
                     "params": dict(v.params),
+                    **({"copy": v.copy} if v.copy else {}),
+                    **({"most": self._most(v)} if self.plan.get("mode") == "continuous" else {}),
                 }
                 for v in self.variants
             ],
@@ -168,7 +189,15 @@ class Design:
                 id_: {"price": _price_body(m.price), "recorded": m.provider.recorded, "base_url": m.base_url}
                 for id_, m in self.models.items()
             },
-            "scorers": [{"name": s.name, "metrics": list(s.metrics), "provenance": s.provenance} for s in self.scorers],
+            "scorers": [
+                {
+                    "name": s.name,
+                    "metrics": list(s.metrics),
+                    "provenance": s.provenance,
+                    "ranges": {name: list(ends) for name, ends in s.ranges.items()},
+                }
+                for s in self.scorers
+            ],
             "plan": dict(self.plan),
             "objectives": {
                 "minimize": list(self.objectives.minimize),
@@ -180,6 +209,20 @@ class Design:
             "budget": None if spec.budget is None else {"usd": str(spec.budget.usd)},
             "tags": spec.tags,
             "track": spec.track,
+        }
+
+    def _most(self, variant: Variant) -> dict[str, float]:
+        """The largest values a call of a variant can have, by name; none of recorded answers, which nothing limits."""
+        model = self.models[variant.model]
+        if model.provider.recorded:
+            return {}
+        timeout_s: float = getattr(model.entry, "timeout_s", 0.0)
+        requests = [self.request(variant, Cell(sample), run="") for sample in self.samples]
+        return {
+            "list_usd": max(float(bound_usd(request, model.price, timeout_s)) for request in requests),
+            "input_tokens": float(max(map(bound_tokens, requests))),
+            "output_tokens": float(max(request.max_tokens for request in requests)),
+            "latency_s": timeout_s,
         }
 
     @cached_property

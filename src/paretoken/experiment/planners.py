@@ -5,53 +5,40 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from paretoken.core.trials import Cell, Done, Trial, Wait
+from paretoken.core.trials import Cell, Done, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from paretoken.core.trials import Record, Variant
+    from paretoken.core.trials import Record, Variant, Wait
 
 BLOCK = 8
 """Samples per trial: small enough to interleave arms, large enough to score in batches."""
 
 
+def blocks(samples: Sequence[str], variants: Sequence[Variant], repeats: int, seed: int, start: int) -> list[Trial]:
+    """The trials of the block of samples that begins at `start`, variants in an order drawn for that block.
+
+    So drift over time and the vendor's prompt cache meet all variants alike.
+    """
+    cells = tuple(Cell(sample, k) for sample in samples[start : start + BLOCK] for k in range(repeats))
+    rng = random.Random(f"block/{seed}/{start}")  # noqa: S311 - an order, no secret
+    return [Trial(variant, cells) for variant in rng.sample(list(variants), len(variants))]
+
+
 class FixedPlanner:
     """Puts every variant to every sample: the grid, and an A/B test of fixed size.
 
-    Samples are shuffled once and cut into blocks; within a block the variants come in an order drawn for that block,
-    so that drift over time and the vendor's prompt cache meet all variants alike.
-
     Args:
         variants: What is tried.
-        samples: Sample ids.
+        samples: Sample ids in drawn order.
         repeats: How often each sample is asked.
-        seed: Seed of both orders.
-        only_first: Stop after this many samples of the order; None is all of them.
+        seed: Seed of the order of variants.
     """
 
-    def __init__(
-        self,
-        variants: Sequence[Variant],
-        samples: Sequence[str],
-        *,
-        repeats: int,
-        seed: int,
-        only_first: int | None = None,
-    ) -> None:
-        self._variants, self._samples, self._repeats, self._seed = variants, samples, repeats, seed
-        self._only_first = only_first
-        self._trials = self._schedule()
-
-    def _schedule(self) -> Iterator[Trial]:
-        rng = random.Random(f"order/{self._seed}")  # noqa: S311 - an order, no secret
-        samples = list(self._samples)
-        rng.shuffle(samples)
-        samples = samples[: self._only_first]
-        for start in range(0, len(samples), BLOCK):
-            cells = tuple(Cell(sample, k) for sample in samples[start : start + BLOCK] for k in range(self._repeats))
-            for variant in rng.sample(list(self._variants), len(self._variants)):
-                yield Trial(variant, cells)
+    def __init__(self, variants: Sequence[Variant], samples: Sequence[str], *, repeats: int, seed: int) -> None:
+        starts = range(0, len(samples), BLOCK)
+        self._trials = (trial for start in starts for trial in blocks(samples, variants, repeats, seed, start))
 
     def ask(self) -> Trial | Wait | Done:
         """The next block, until all are given out."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
+from paretoken.analysis.prediction import MIN_SEEN as MIN_PAIRS
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
@@ -16,7 +18,7 @@ from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
 from paretoken.experiment.space import enumerate_variants, parse_choices
-from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec, load_spec
+from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
 
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
     from paretoken.experiment.source import Source
 
 
-def load_design(path: Path, clock: Clock, *, limit: int | None = None) -> Design:
+def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool = False) -> Design:
     """Resolve a spec.
 
     Args:
         path: The spec file or its folder.
         clock: Dates the price rows.
         limit: Use at most this many samples.
+        aa: Test the A/B test: make its two arms alike.
 
     Raises:
         SpecError: Anything in it cannot be used; nothing was spent.
@@ -63,9 +66,10 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None) -> Design
     variants = enumerate_variants(list(prompts), list(models), choices)
     plan, tried = _plan(spec, variants, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
-    for name in plan.get("margin", {}):
-        if name not in objectives.names and name not in (m for s in scorers for m in s.metrics):
-            raise source.error(f"{name!r} is measured by no scorer.", "plan", "abtest", "margin", name)
+    if spec.plan.abtest is not None:
+        _check_test(spec.plan.abtest, objectives, scorers, dataset, source)
+    if aa:
+        plan, tried = _make_alike(plan, tried, models, spec.seed, source)
     root = find_root(folder)
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
@@ -219,14 +223,53 @@ def _plan(spec: Spec, variants: list[Variant], source: Source) -> tuple[dict[str
                            treatment.index(control))  # fmt: skip
     if len(set(treatment)) < len(treatment):
         raise source.error("a treatment is listed twice.", "plan", "abtest", "treatment")
-    plan = {
-        "kind": "abtest",
-        "control": control,
-        "treatment": treatment,
-        "margin": dict(test.margin),
-        "alpha": test.alpha,
-    }
+    plan = {"kind": "abtest", **test.model_dump(), "control": control, "treatment": treatment}
     return plan, [variant for variant in variants if variant.id in (control, *treatment)]
+
+
+def _check_test(
+    test: AbTestSpec, objectives: Objectives, scorers: tuple[Scorer, ...], dataset: Dataset, source: Source
+) -> None:
+    metrics = [metric for scorer in scorers for metric in scorer.metrics]
+    for name in test.margin:
+        if name not in (*objectives.names, *metrics):
+            raise source.error(f"{name!r} is measured by no scorer.", "plan", "abtest", "margin", name,
+                               fix=suggest(name, (*objectives.names, *metrics)))  # fmt: skip
+    for name in test.range:
+        if name not in (*metrics, *NUMBERS):
+            raise source.error(f"{name!r} is measured by nothing here.", "plan", "abtest", "range", name,
+                               fix=suggest(name, (*metrics, *NUMBERS)))  # fmt: skip
+    for i, column in enumerate(test.segments):
+        if column not in dataset.columns:
+            raise source.error(f"the dataset has no column {column!r}.", "plan", "abtest", "segments", i,
+                               fix=suggest(column, dataset.columns))  # fmt: skip
+    bounded = {name for scorer in scorers for name in scorer.ranges} | set(test.range)
+    judged = [m for m in objectives.maximize if m in metrics] or metrics
+    unbounded = [name for name in (*judged, *test.margin) if name in metrics and name not in bounded]
+    if test.mode == "continuous" and test.sequence == "betting" and unbounded:
+        raise source.error(f"{unbounded[0]!r} has no bounds, on which a test that may stop at any time rests.", "plan",
+                           "abtest", "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "
+                           "asymptotic.")  # fmt: skip
+    n_units = len(set((dataset.clusters or {s.id: s.id for s in dataset.samples}).values()))
+    held_out = n_units - round((1 - (test.confirm or 0)) * n_units)
+    if test.confirm and min(held_out, n_units - held_out) < MIN_PAIRS:
+        raise source.error(f"of {n_units} samples this leaves {n_units - held_out} to select a winner and {held_out} "
+                           "to confirm it.", "plan", "abtest", "confirm",
+                           fix=f"Both need at least {MIN_PAIRS}.")  # fmt: skip
+
+
+def _make_alike(
+    plan: dict[str, Any], variants: list[Variant], models: Mapping[str, ModelDesign], seed: int, source: Source
+) -> tuple[dict[str, Any], list[Variant]]:
+    """An A/A test: two copies of the control, or, where a copy would answer the same, arms swapped at random."""
+    if plan["kind"] != "abtest":
+        raise source.error("only an A/B test can be checked by an A/A test.", "plan", fix="Run it without --aa.")
+    plan = {**plan, "confirm": None, "segments": []}
+    control = next(v for v in variants if v.id == plan["control"])
+    if models[control.model].provider.recorded or not dict(control.params).get("temperature", 0.0):
+        return {**plan, "aa": "relabelled", "relabel": seed}, variants
+    copies = [replace(control, copy=k) for k in (1, 2)]
+    return {**plan, "aa": "copies", "control": copies[0].id, "treatment": [copies[1].id]}, copies
 
 
 def _objectives(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -75,7 +76,7 @@ class DatasetSpec(Strict):
 
     path: str
     take: int | None = Field(None, ge=1)
-    fields: dict[Literal["id", "input", "reference"], str] = {}
+    fields: dict[Literal["id", "input", "reference", "cluster"], str] = {}
     language: str | None = None
 
 
@@ -123,13 +124,50 @@ class ReplaySpec(Strict):
     prices: dict[str, PriceSpec] = {}
 
 
+def _treatments(value: Any) -> Any:
+    value = [value] if isinstance(value, str) else value
+    if value == []:
+        raise PydanticCustomError("treatment", "a control alone is no test: name at least one treatment.")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _margin(value: Any) -> Any:
+    if not _is_number(value) or value <= 0:
+        message = "'{value}' is no margin: it is the largest loss that still counts as not worse, a number above 0."
+        raise PydanticCustomError("margin", message, {"value": value})
+    return float(value)
+
+
+def _alpha(value: Any) -> Any:
+    if not _is_number(value) or not 0 < value < 0.5:
+        message = "'{value}' is no error rate: it must lie between 0 and 0.5, e.g. 0.05."
+        raise PydanticCustomError("alpha", message, {"value": value})
+    return float(value)
+
+
+def _range(value: Any) -> Any:
+    if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]):
+        raise PydanticCustomError("range", "'{value}' is no range: write [lowest, highest].", {"value": value})
+    return [float(end) for end in value]
+
+
 class AbTestSpec(Strict):
     """`plan: {abtest: ...}`: treatments against a control, each a label or id of a variant."""
 
     control: str
-    treatment: list[str] = Field(min_length=1)
-    margin: dict[str, Annotated[float, Field(gt=0)]] = {}
-    alpha: float = Field(0.05, gt=0, lt=0.5)
+    treatment: Annotated[list[str], BeforeValidator(_treatments)]
+    margin: dict[str, Annotated[float, BeforeValidator(_margin)]] = {}
+    alpha: Annotated[float, BeforeValidator(_alpha)] = 0.05
+    mode: Literal["fixed", "continuous"] = "fixed"
+    sequence: Literal["betting", "asymptotic"] = "betting"
+    population: Literal["beyond", "dataset"] = "beyond"
+    confirm: float | None = Field(None, gt=0, lt=1)
+    range: dict[str, Annotated[list[float], BeforeValidator(_range)]] = {}
+    segments: list[str] = []
 
 
 class GridSpec(Strict):

@@ -33,11 +33,16 @@ def bound_usd(request: Request, price: Price, timeout_s: float) -> Decimal:
     """
     if any(message.images for message in request.messages):
         raise Refused(f"{request.model}: images have no upper bound of cost, so the call was not sent")
-    texts = [message.content for message in request.messages]
-    texts += [text for text in (request.tools, request.response_format) if text]
-    tokens = TEMPLATE_TOKENS + sum(len(text.encode()) + TEMPLATE_TOKENS_PER_MESSAGE for text in texts)
+    tokens = bound_tokens(request)
     bound = price.bound(input_tokens=tokens, output_tokens=request.max_tokens, compute_s=Decimal(str(timeout_s)))
     return from_pico(to_pico(bound))
+
+
+def bound_tokens(request: Request) -> int:
+    """Most prompt tokens that a request's texts can have."""
+    texts = [message.content for message in request.messages]
+    texts += [text for text in (request.tools, request.response_format) if text]
+    return TEMPLATE_TOKENS + sum(len(text.encode()) + TEMPLATE_TOKENS_PER_MESSAGE for text in texts)
 
 
 class Budget:

@@ -5,7 +5,7 @@ from paretoken.records.database import Database, database_path, project_root
 from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.recovery import Recovered, recover
-from paretoken.records.runs import RunBook
+from paretoken.records.runs import RunBook, ids_only
 from paretoken.records.view import History, build_records
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "book_orphans",
     "build_records",
     "database_path",
+    "ids_only",
     "project_root",
     "recover",
 ]

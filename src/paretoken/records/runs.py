@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 
+def ids_only(dataset: str) -> str:
+    """The key under which samples are kept whose texts may not be."""
+    return f"{dataset}/ids"
+
+
 class RunBook:
     """Runs and their samples in a project's database."""
 

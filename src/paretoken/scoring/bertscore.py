@@ -17,7 +17,7 @@ from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paretoken.core.errors import ScoreError, SpecError
 from paretoken.core.protocols import Scored, ScoreItem
@@ -59,6 +59,7 @@ class BertScore:
     name = "bertscore"
     metrics = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
     needs_reference = True
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(metrics, (0.0, 1.0))
 
     def __init__(
         self, model: str | None = None, *, layer: int | None = None, idf: bool = False, language: str | None = None

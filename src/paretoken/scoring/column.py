@@ -9,7 +9,7 @@ from paretoken.core.errors import ScoreError, SpecError
 from paretoken.core.protocols import Scored, ScoreItem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Column:
@@ -34,6 +34,7 @@ class Column:
                 f"column {column!r} has the range {range!r}.", fix="Give its lowest and highest score: range: [1, 10]."
             )
         self.metrics: tuple[str, ...] = (column,)
+        self.ranges: Mapping[str, tuple[float, float]] = {} if range is None else {column: (0.0, 1.0)}
         self._column, self._range = column, range
 
     @property

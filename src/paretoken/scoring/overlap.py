@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from paretoken.core.protocols import Scored, ScoreItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
@@ -25,6 +25,7 @@ class Chrf:
     name = "chrf"
     metrics = ("chrf",)
     needs_reference = True
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"chrf": (0.0, 1.0)}
 
     @property
     def provenance(self) -> str:
@@ -58,6 +59,7 @@ class RougeL:
     name = "rouge_l"
     metrics = ("rouge_l",)
     needs_reference = True
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"rouge_l": (0.0, 1.0)}
 
     @property
     def provenance(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from paretoken.core.errors import SpecError
 from paretoken.core.protocols import Scored, ScoreItem
@@ -31,6 +31,7 @@ class Contains:
     name = "contains"
     metrics = ("contains",)
     needs_reference = False
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"contains": (0.0, 1.0)}
 
     def __init__(self, text: str | None = None, *, field: str | None = None, ignore_case: bool = False) -> None:
         if (text is None) == (field is None):
@@ -80,6 +81,7 @@ class Regex:
     name = "regex"
     metrics = ("regex",)
     needs_reference = False
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"regex": (0.0, 1.0)}
 
     def __init__(self, pattern: str) -> None:
         if not isinstance(pattern, str):
@@ -115,6 +117,7 @@ class JsonSchema:
     name = "json_schema"
     metrics = ("json_schema",)
     needs_reference = False
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"json_schema": (0.0, 1.0)}
 
     def __init__(self, schema: Mapping[str, object]) -> None:
         from jsonschema import Draft202012Validator
@@ -177,6 +180,7 @@ class MaxChars:
     name = "max_chars"
     metrics = ("max_chars",)
     needs_reference = False
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"max_chars": (0.0, 1.0)}
 
     def __init__(self, limit: int) -> None:
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:

@@ -79,6 +79,17 @@ class ScorerSuite:
         """No items, no scores."""
         assert self._score([]) == []
 
+    def test_values_lie_within_their_ranges(self) -> None:
+        """Ordinary and blank answers, and a perfect one; a range is of a metric that exists."""
+        scorer, items = self.make_scorer(), self.items()
+        assert set(scorer.ranges) <= set(scorer.metrics)
+        assert all(low < high for low, high in scorer.ranges.values())
+        perfect = [replace(item, answer=item.reference or item.answer) for item in items]
+        for row in self._score([*items, *perfect, replace(items[0], answer="")]):
+            for s in row:
+                low, high = scorer.ranges.get(s.metric, (-math.inf, math.inf))
+                assert s.value is None or low <= s.value <= high, f"{s.metric} is {s.value}, not in [{low}, {high}]"
+
     def test_same_items_give_the_same_scores(self) -> None:
         """No hidden chance or state."""
         assert self._score(self.items()) == self._score(self.items())

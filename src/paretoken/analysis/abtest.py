@@ -1,0 +1,269 @@
+"""An A/B test as it was declared: which questions it asks of a panel of values, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from paretoken.analysis.difference import Measure, PairedDifference, Rules, measure
+from paretoken.analysis.power import chance_to_decide
+from paretoken.analysis.verdict import Comparison, decide_family, judge_alone, judge_family, without_warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from paretoken.analysis.panel import Panel
+    from paretoken.analysis.verdict import Finding
+
+FUTILE = 0.05
+"""Chance of a decision below which a question is given up."""
+MIN_LOOK = 30
+"""Samples before which nothing is given up."""
+INFORMATIVE = ("input_tokens", "output_tokens", "latency_s")
+
+Mode = Literal["fixed", "continuous"]
+Population = Literal["beyond", "dataset"]
+
+
+@dataclass(frozen=True)
+class AbTest:
+    """What was declared before the run.
+
+    Attributes:
+        control: Variant id.
+        treatments: Variant ids.
+        labels: Label by variant id.
+        metrics: Quality metrics that are judged, larger is better.
+        margins: Largest loss that counts as not worse, by quantity.
+        alpha: Error rate of all questions together.
+        mode: `fixed` or `continuous`.
+        sequence: Kind of confidence sequence.
+        population: What the verdict speaks of.
+        settled: Ids of variants whose answers would come out the same if asked again.
+        confirm: Share of the samples, the last drawn, that is held out to confirm the winner.
+        ranges: Bounds of quantities by variant id and name.
+        relabel: Seed by which control and treatment are swapped at random, sample by sample; None does not.
+    """
+
+    control: str
+    treatments: tuple[str, ...]
+    labels: Mapping[str, str]
+    metrics: tuple[str, ...]
+    margins: Mapping[str, float]
+    alpha: float = 0.05
+    mode: Mode = "fixed"
+    sequence: Literal["betting", "asymptotic"] = "betting"
+    population: Population = "beyond"
+    settled: frozenset[str] = frozenset()
+    confirm: float = 0.0
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]] | None = None
+    relabel: int | None = None
+
+    @classmethod
+    def of(cls, lock: Mapping[str, object], control: str = "", treatments: Sequence[str] = ()) -> AbTest:
+        """The test that a run's lock declares; of a grid, the same questions of the variants named.
+
+        Args:
+            lock: The run's lock.
+            control: Variant id, where it is not the declared one.
+            treatments: Variant ids, likewise.
+        """
+        body = cast("dict[str, Any]", lock)
+        plan, rows, goals = body["plan"], body["variants"], body["objectives"]
+        scorers = body["scorers"]
+        metrics = [metric for scorer in scorers for metric in scorer["metrics"]]
+        judged = [m for m in goals["maximize"] if m in metrics] or metrics
+        judged += [name for name in plan.get("margin", {}) if name in metrics and name not in judged]
+        scores = {name: tuple(ends) for scorer in scorers for name, ends in scorer.get("ranges", {}).items()}
+        scores |= {name: tuple(ends) for name, ends in plan.get("range", {}).items()}
+        ranges = {row["id"]: {n: (0.0, top) for n, top in row.get("most", {}).items()} | scores for row in rows}
+        recorded = {id_ for id_, model in body["models"].items() if model["recorded"]}
+        settled = {r["id"] for r in rows if r["model"] in recorded or not r["params"].get("temperature", 0.0)}
+        return cls(
+            control=control or plan["control"],
+            treatments=tuple(treatments or plan["treatment"]),
+            labels={row["id"]: row["label"] for row in rows},
+            metrics=tuple(judged),
+            margins=plan.get("margin", {}),
+            alpha=plan.get("alpha", 0.05),
+            mode=plan.get("mode", "fixed"),
+            sequence=plan.get("sequence", "betting"),
+            population=plan.get("population", "beyond"),
+            settled=frozenset(settled),
+            confirm=plan.get("confirm") or 0.0,
+            ranges=ranges,
+            relabel=plan.get("relabel"),
+        )
+
+    @property
+    def continuous(self) -> bool:
+        """Whether it may be looked at before its end."""
+        return self.mode == "continuous"
+
+    def anytime(self) -> AbTest:
+        """The same questions, answered by intervals that hold at every look."""
+        return replace(self, mode="continuous")
+
+    def quantities(self) -> list[str]:
+        """The declared questions' quantities: cost, metrics, and whatever else has a margin."""
+        return ["list_usd", *self.metrics, *(n for n in self.margins if n not in ("list_usd", *self.metrics))]
+
+    def parts(self, panel: Panel) -> tuple[Panel, Panel | None]:
+        """The samples among which a winner is selected, and those held out to confirm it."""
+        if not self.confirm:
+            return panel, None
+        units = np.unique(panel.cluster, return_inverse=True)[1]
+        first = units < round((1 - self.confirm) * panel.n_units)
+        return panel.only(first), panel.only(~first)
+
+    def rules(self, panel: Panel, treatment: str, n_units: int | None = None) -> Rules:
+        """How one comparison is to be made.
+
+        Args:
+            panel: The planned samples.
+            treatment: Variant id.
+            n_units: Size of the population, where the panel is a part of it.
+        """
+        return Rules(
+            mode=self.mode,
+            sequence=self.sequence,
+            population=self.population,
+            settled={self.control, treatment} <= self.settled,
+            n_units=n_units or panel.n_units,
+            horizon=panel.n_units,
+            max_unit=int(np.bincount(panel.cluster).max()) if len(panel.cluster) else 1,
+            ranges=self.ranges or {},
+        )
+
+    def _measure(self, panel: Panel, treatment: str, name: str, n_units: int | None) -> Measure | None:
+        values = name.partition(".")[0]
+        pairs = panel.pairs(self.control, treatment, values, prefix=self.continuous)
+        if self.relabel is not None:
+            swap = np.random.default_rng([self.relabel, 7]).random(int(panel.cluster.max()) + 1) < 0.5
+            swapped = swap[pairs.cluster]
+            a, b = pairs.control, pairs.treatment
+            pairs = replace(pairs, control=np.where(swapped, b, a), treatment=np.where(swapped, a, b))
+        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment)
+
+    def _questions(self, panel: Panel, n_units: int | None) -> Iterator[tuple[str, Measure, float | None]]:
+        for treatment in self.treatments:
+            for name in self.quantities():
+                found = self._measure(panel, treatment, name, n_units)
+                if found is not None:
+                    yield treatment, found, self.margins.get(name)
+
+    def compare(self, panel: Panel, *, unseen: int = 0, part: str = "", n_units: int | None = None) -> list[Comparison]:
+        """Every treatment against the control; the declared questions are one family.
+
+        Args:
+            panel: The planned samples and what is known of them.
+            unseen: Treatments that were looked at before these were chosen; they count as open.
+            part: What samples these are, in words.
+            n_units: Size of the population, where the panel is a part of it.
+        """
+        asked = list(self._questions(panel, n_units))
+        unseen_questions = unseen * len(self.quantities())
+        judged = judge_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=unseen_questions)
+        comparisons = []
+        for treatment in self.treatments:
+            own = {m.name: j for (id_, m, _), j in zip(asked, judged, strict=True) if id_ == treatment}
+            others = [j for name, j in own.items() if name != "list_usd" and name not in self.metrics]
+            for name in INFORMATIVE:
+                found = None if name in own else self._measure(panel, treatment, name, n_units)
+                if found is not None:
+                    others.append(without_warning(judge_alone(found, self.alpha)))
+            quality = tuple(own[name] for name in self.metrics if name in own)
+            n = max((j.difference.n for j in (*own.values(), *others)), default=0)
+            comparisons.append(
+                Comparison(
+                    self.labels[self.control], self.labels[treatment], own.get("list_usd"), quality, tuple(others), n,
+                    len(panel.samples), self.population, self.continuous, part,
+                )
+            )  # fmt: skip
+        return comparisons
+
+    def winner(self, selected: Sequence[Comparison]) -> str | None:
+        """The treatment to be confirmed: of those shown to be cheaper and not worse, the cheapest; its variant id."""
+        good = [
+            (c.cost.difference.mean_b, treatment)
+            for c, treatment in zip(selected, self.treatments, strict=True)
+            if c.cost is not None and c.verdict in ("cheaper", "cheaper, not worse", "cheaper, better")
+        ]
+        return min(good)[1] if good else None
+
+    def result(self, panel: Panel) -> tuple[list[Comparison], Comparison | None]:
+        """The comparisons, and the winner's confirmation on samples that had no say in its selection."""
+        selection, held_out = self.parts(panel)
+        if held_out is None:
+            return self.compare(panel), None
+        compared = self.compare(selection, part="selection", n_units=panel.n_units)
+        winner = self.winner(compared)
+        if winner is None:
+            return compared, None
+        alone = replace(self, treatments=(winner,))
+        confirmed = alone.compare(held_out, part="held out", n_units=panel.n_units)[0]
+        return compared, confirmed if confirmed.n else None
+
+    def findings(self, panel: Panel) -> tuple[dict[str, list[tuple[Measure, float | None, Finding]]], float]:
+        """What is found of every treatment so far, without intervals, and the error of one end."""
+        asked = list(self._questions(panel, None))
+        found, error = decide_family([(m, margin) for _, m, margin in asked], self.alpha)
+        by_treatment: dict[str, list[tuple[Measure, float | None, Finding]]] = {t: [] for t in self.treatments}
+        for (treatment, m, margin), finding in zip(asked, found, strict=True):
+            by_treatment[treatment].append((m, margin, finding))
+        return by_treatment, error
+
+    def look(self, panel: Panel) -> dict[str, str]:
+        """Treatments that need no further samples: `answered` or `futile`, by variant id."""
+        by_treatment, error = self.findings(panel)
+        horizon = len(panel.samples)
+        done = {}
+        for treatment, found in by_treatment.items():
+            open_ = [(m, margin) for m, margin, finding in found if finding in ("undecided", "cannot tell")]
+            if found and not open_:
+                done[treatment] = "answered"
+            elif found and all(
+                len(m.pairs) >= MIN_LOOK and chance_to_decide(m, margin, error, horizon) < FUTILE for m, margin in open_
+            ):
+                done[treatment] = "futile"
+        return done
+
+    def path(self, panel: Panel, treatment: str, name: str, n_points: int = 40) -> list[tuple[int, PairedDifference]]:
+        """How the interval of a quantity shrank: its confidence sequence after ever more samples.
+
+        Args:
+            panel: The planned samples and what is known of them.
+            treatment: Variant id.
+            name: The quantity.
+            n_points: Most looks; they lie evenly.
+
+        Returns:
+            `(samples, difference)`; the level is that of a single question.
+        """
+        test = replace(self.anytime(), treatments=(treatment,))
+        n = panel.whole(self.control, treatment)
+        points = []
+        for k in np.unique(np.linspace(min(10, n), n, n_points).astype(int)):
+            seen = panel.seen(int(k))
+            found = test._measure(seen, treatment, name, None)
+            if found is not None and found.evidence is not None and len(found.pairs):
+                points.append((len(found.pairs), found.at(self.alpha / 2)))
+        return points
+
+    def false_differences(self, panel: Panel, n: int = 1000) -> float:
+        """Share of random relabellings of these very pairs in which a difference is found, where there is none.
+
+        Control and treatment are swapped at random sample by sample, so that no difference is left; a test that keeps
+        its promise finds one in at most `alpha` of the cases, whatever the number of looks.
+
+        Args:
+            panel: The pairs.
+            n: How many relabellings.
+        """
+        wrong = 0
+        for k in range(n):
+            by_treatment, _ = replace(self, relabel=1000 + k).findings(panel)
+            wrong += any(f in ("better", "worse") for found in by_treatment.values() for _, _, f in found)
+        return wrong / n

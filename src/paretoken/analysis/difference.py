@@ -1,0 +1,256 @@
+"""One quantity of two variants on the same samples: the evidence on its difference, and how it reads at a level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from paretoken.analysis.paired import FiellerRatio, PairedT, expected_coverage
+from paretoken.analysis.quantiles import QuantileShift
+from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from paretoken.analysis.evidence import Evidence
+    from paretoken.analysis.panel import Pairs
+
+MIN_PAIRS = 10
+MOST_MISSING = 0.1
+"""Share of pairs without a value above which nothing is said: those that lack one are seldom like the others."""
+TOLERATED = 0.02
+"""How much below its level an interval's expected coverage may lie without a warning."""
+
+SMALLER_IS_BETTER = frozenset({"list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s"})
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Treatment minus control on one quantity, with an interval.
+
+    Attributes:
+        name: The quantity.
+        level: Confidence level of the intervals.
+        n: Samples that have a value for both; repeats are averaged first.
+        mean_a, mean_b: Means (or quantiles) of control and treatment over those samples.
+        difference, low, high: Difference and its interval, in the quantity's unit; None where nothing is known.
+        relative, relative_low, relative_high: Ratio of means minus one, with its interval.
+        p_value: Two-sided, of no difference; valid at every look where the interval is.
+        reason: Why there is no interval, or None.
+        warning: Why the interval may be too narrow, or empty.
+    """
+
+    name: str
+    level: float
+    n: int
+    mean_a: float
+    mean_b: float
+    difference: float
+    low: float | None
+    high: float | None
+    relative: float | None
+    relative_low: float | None
+    relative_high: float | None
+    p_value: float | None
+    reason: str | None = None
+    warning: str = ""
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether a smaller value is better; for metrics a larger one is."""
+        return smaller_is_better(self.name)
+
+
+def smaller_is_better(name: str) -> bool:
+    """Whether a quantity is a cost."""
+    return name.partition(".")[0] in SMALLER_IS_BETTER
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a test was declared.
+
+    Attributes:
+        mode: `fixed` reads the run once, at the size declared; `continuous` may look at any time.
+        sequence: Which confidence sequence, where the mode is continuous.
+        population: What the verdict speaks of: inputs like these, or these samples.
+        settled: Answers would not come out otherwise if asked again: then nothing is left to chance once all samples of
+            the population are answered.
+        n_units: Clusters of the population, or samples without clusters.
+        horizon: Of these, how many are planned.
+        max_unit: Samples of the largest cluster.
+        ranges: Bounds of quantities, by variant id and name.
+    """
+
+    mode: Literal["fixed", "continuous"]
+    sequence: Literal["betting", "asymptotic"]
+    population: Literal["beyond", "dataset"]
+    settled: bool
+    n_units: int
+    horizon: int
+    max_unit: int
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What two variants' values say of one quantity.
+
+    Attributes:
+        name: The quantity; `latency_s.p95` is a quantile.
+        pairs: The values.
+        evidence: On the difference; None where there is a `reason`.
+        ratio: On the ratio of means, where it has a meaning.
+        reason: Why nothing can be told.
+        residuals: What the t interval rests on, where it is one.
+        asymptotic: The sequence holds only in the limit.
+    """
+
+    name: str
+    pairs: Pairs
+    evidence: Evidence | None
+    ratio: Betting | Asymptotic | FiellerRatio | None = None
+    reason: str | None = None
+    residuals: NDArray[np.float64] | None = None
+    asymptotic: bool = False
+
+    def p_better(self, by: float) -> float:
+        """p-value against "the treatment is better by no more than this"; a negative number is a loss."""
+        if self.evidence is None:
+            return 1.0
+        return self.evidence.p_below(-by) if smaller_is_better(self.name) else self.evidence.p_above(by)
+
+    def p_worse(self, than: float) -> float:
+        """p-value against "the treatment is better by this or more"."""
+        if self.evidence is None:
+            return 1.0
+        return self.evidence.p_above(-than) if smaller_is_better(self.name) else self.evidence.p_below(than)
+
+    def at(self, error: float) -> PairedDifference:
+        """Read at a level: each end of an interval is wrong with probability `error` at most."""
+        level, a, b = 1 - 2 * error, self.pairs.control, self.pairs.treatment
+        quantile = _quantile(self.name)
+        mean_a, mean_b = (float(x.mean() if quantile is None else np.quantile(x, quantile)) for x in (a, b))
+        relative = mean_b / mean_a - 1 if mean_a > 0 else None
+        if self.evidence is None:
+            return PairedDifference(self.name, level, len(a), mean_a, mean_b, mean_b - mean_a, None, None, relative,
+                                    None, None, None, self.reason)  # fmt: skip
+        low, high = (_finite(end) for end in self.evidence.interval(error))
+        ratio = (None, None) if self.ratio is None else tuple(_finite(end) for end in self.ratio.interval(error))
+        p = min(1.0, 2 * min(self.evidence.p_above(0.0), self.evidence.p_below(0.0)))
+        return PairedDifference(
+            self.name, level, len(a), mean_a, mean_b, mean_b - mean_a, low, high, relative,
+            None if ratio[0] is None else ratio[0] - 1, None if ratio[1] is None else ratio[1] - 1, p,
+            self._nothing(low, high), self._warning(error),
+        )  # fmt: skip
+
+    def _nothing(self, low: float | None, high: float | None) -> str | None:
+        if low is None and high is None:
+            return (
+                f"{len(self.pairs)} samples are too few for {self.name.partition('.')[2] or 'an asymptotic interval'}"
+            )
+        return None
+
+    def _warning(self, error: float) -> str:
+        if self.asymptotic:
+            return "the interval is asymptotic: it holds for many samples"
+        if self.residuals is None:
+            return ""
+        expected = expected_coverage(self.residuals, error)
+        if expected >= 1 - 2 * error - TOLERATED:
+            return ""
+        return f"the differences are so skewed that the interval holds about {100 * max(expected, 0):.0f} % of the time"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _quantile(name: str) -> float | None:
+    from paretoken.analysis.objectives import LATENCY_QUANTILES
+
+    return LATENCY_QUANTILES.get(name.partition(".")[2])
+
+
+def measure(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str) -> Measure | None:
+    """Collect the evidence on one quantity.
+
+    Args:
+        name: The quantity.
+        pairs: Its values.
+        rules: How the test was declared.
+        control: Variant id, to find the bounds of its values.
+        treatment: Likewise.
+
+    Returns:
+        None where no sample has both values.
+    """
+    if not len(pairs):
+        return None
+    s_control, s_treatment, sizes = pairs.units()
+    if (reason := _too_little(pairs, len(sizes))) is not None:
+        return Measure(name, pairs, None, reason=reason)
+    if (quantile := _quantile(name)) is not None:
+        horizon = rules.horizon if rules.mode == "continuous" else None
+        return Measure(name, pairs, QuantileShift(pairs.control, pairs.treatment, quantile, horizon))
+    s = s_treatment - s_control
+    complete = pairs.asked == len(pairs)
+    finite = rules.population == "dataset" and rules.settled and complete
+    positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
+    if rules.mode == "fixed":
+        unseen = max(1 - len(sizes) / rules.n_units, 0.0) if finite else 1.0
+        if unseen and np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
+            return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
+        evidence = PairedT(s, sizes, unseen, _discordant(pairs, sizes))
+        ratio = FiellerRatio(s_treatment, s_control, unseen) if positive else None
+        return Measure(name, pairs, evidence, ratio, residuals=evidence.residuals if unseen else None)
+    a, b = (rules.ranges.get(id_, {}).get(name) for id_ in (control, treatment))
+    if a is None or b is None or rules.sequence == "asymptotic":
+        return _asymptotic(name, pairs, rules)
+    total = rules.n_units if finite else None
+    try:
+        betting = Betting(s, sizes, b[0] - a[1], b[1] - a[0], w_max=float(rules.max_unit), horizon=rules.horizon,
+                          total=total)  # fmt: skip
+        by_ratio = None
+        if positive and a[0] >= 0 and b[0] >= 0:
+            by_ratio = Betting(s_treatment, s_control, 0.0, math.inf, w_max=a[1] * rules.max_unit,
+                               s_max=b[1] * rules.max_unit, horizon=rules.horizon, total=total)  # fmt: skip
+    except ValueError:
+        return Measure(name, pairs, None, reason=f"a value lies outside the range that {name} was declared to have")
+    return Measure(name, pairs, betting, by_ratio)
+
+
+def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
+    s_control, s_treatment, sizes = pairs.units()
+    s = s_treatment - s_control
+    if len(s) < BURN_IN:
+        return Measure(name, pairs, None, reason=f"{name} has no bounds here, and an asymptotic interval needs "
+                       f"{BURN_IN} samples; there are {len(s)}")  # fmt: skip
+    if np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
+        return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
+    positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
+    ratio = Asymptotic(s_treatment, s_control, rules.horizon) if positive and np.ptp(s_treatment) > 0 else None
+    return Measure(name, pairs, Asymptotic(s, sizes, rules.horizon), ratio, asymptotic=True)
+
+
+def _too_little(pairs: Pairs, n_units: int) -> str | None:
+    missing = pairs.asked - len(pairs)
+    if missing > MOST_MISSING * pairs.asked:
+        return f"{missing} of {pairs.asked} samples lack a value"
+    if n_units < MIN_PAIRS:
+        what = "common samples" if n_units == len(pairs) else "clusters"
+        return f"only {n_units} {what}, at least {MIN_PAIRS} are needed"
+    return None
+
+
+def _discordant(pairs: Pairs, sizes: NDArray[np.float64]) -> tuple[int, int] | None:
+    """For binary values of unclustered samples: how often only the treatment, and only the control, has 1."""
+    values = np.concatenate([pairs.control, pairs.treatment])
+    if len(sizes) < len(pairs) or not np.all((values == 0) | (values == 1)):
+        return None
+    return int(np.sum(pairs.treatment > pairs.control)), int(np.sum(pairs.treatment < pairs.control))

@@ -1,0 +1,141 @@
+"""How many samples a question takes, and what a number of samples can show."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paretoken.analysis.estimate import t_quantile
+
+if TYPE_CHECKING:
+    from paretoken.analysis.difference import Measure
+
+POWER = 0.8
+_POWER_QUANTILE = 0.8416212335729143
+SEQUENTIAL_COST = 1.25
+"""Samples of a test that may be looked at all the time, in units of those of a fixed size (measured by
+`bench/ab_validity.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a test of a planned size can find out about one quantity.
+
+    Attributes:
+        name: The quantity.
+        margin: The declared margin, if there is one.
+        spread: Standard deviation of the paired differences, per sample.
+        seen: Recorded pairs it was estimated from.
+        detectable: Smallest true difference that is found with 80 % probability.
+        power: Probability to show "not worse" when there is no difference at all; None without a margin.
+        needs: Samples for a power of 80 %; without a margin None.
+        planned: Samples planned.
+    """
+
+    name: str
+    margin: float | None
+    spread: float
+    seen: int
+    detectable: float
+    power: float | None
+    needs: int | None
+    planned: int
+
+
+def fixed_size(effect: float, spread: float, error: float) -> int:
+    """Samples after which a one-sided paired t test finds an effect with 80 % power.
+
+    Args:
+        effect: True difference; its sign does not matter.
+        spread: Standard deviation of the differences.
+        error: One-sided error of the test.
+    """
+    n = max(((_normal_quantile(1 - error) + _POWER_QUANTILE) * spread / abs(effect)) ** 2, 3.0)
+    for _ in range(4):  # the quantile of t depends on n
+        n = max(((t_quantile(1 - error, int(max(n, 3)) - 1) + _POWER_QUANTILE) * spread / abs(effect)) ** 2, 3.0)
+    return math.ceil(n)
+
+
+def samples_needed(measure: Measure, margin: float | None, error: float) -> int | None:
+    """Samples after which an open question would probably be decided if the difference is as it looks now."""
+    from paretoken.analysis.difference import smaller_is_better
+    from paretoken.analysis.quantiles import QuantileShift
+
+    if measure.evidence is None or isinstance(measure.evidence, QuantileShift):
+        return None
+    effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
+    gap = effect + (margin or 0.0)
+    spread = spread_per_sample(measure)
+    if abs(gap) < 1e-3 * spread or spread == 0:
+        return None
+    cost = SEQUENTIAL_COST if measure.residuals is None else 1.0
+    return max(round(cost * fixed_size(gap, spread, error)), len(measure.pairs) + 1)
+
+
+def chance_to_decide(measure: Measure, margin: float | None, error: float, horizon: int) -> float:
+    """Probability that a question still open is decided once `horizon` samples are seen.
+
+    The estimate is taken to go on from where it is; the interval at the horizon is that of Robbins' normal mixture.
+
+    Args:
+        measure: What is seen so far.
+        margin: The question's margin, if it has one.
+        error: One-sided error.
+        horizon: Samples planned.
+    """
+    from paretoken.analysis.difference import smaller_is_better
+    from paretoken.analysis.quantiles import QuantileShift
+
+    n, spread = len(measure.pairs), 0.0 if measure.evidence is None else spread_per_sample(measure)
+    if measure.evidence is None or isinstance(measure.evidence, QuantileShift) or n >= horizon or spread == 0:
+        return 0.0 if n >= horizon else 1.0
+    effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
+    gap = effect + (margin or 0.0)
+    evidence = -2 * math.log(error)
+    half = (evidence + math.log1p(evidence)) ** 0.5 * spread / horizon**0.5
+    wander = spread * (1 / n - 1 / horizon) ** 0.5
+    return _normal_cdf((gap - half) / wander) + _normal_cdf((-gap - half) / wander)
+
+
+def spread_per_sample(measure: Measure) -> float:
+    """Standard deviation of the differences as if samples were independent: clusters count by what they add to it."""
+    control, treatment, sizes = measure.pairs.units()
+    s = treatment - control
+    residuals = (s - s.sum() / sizes.sum() * sizes) / sizes.mean()
+    return float(np.std(residuals, ddof=1) * sizes.mean() ** 0.5)
+
+
+def reach(measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool) -> Reach:
+    """What a planned size can show, from recorded pairs.
+
+    Args:
+        measure: Recorded pairs, two at least.
+        margin: Margin of "not worse", if one is declared.
+        error: One-sided error.
+        planned: Samples planned.
+        sequential: The test may be looked at all the time.
+    """
+    spread = spread_per_sample(measure)
+    size = planned / (SEQUENTIAL_COST if sequential else 1.0)
+    t = t_quantile(1 - error, max(int(size) - 1, 1))
+    detectable = (t + _POWER_QUANTILE) * spread / size**0.5
+    power = needs = None
+    if margin is not None and spread > 0:
+        power = _normal_cdf(margin * size**0.5 / spread - t)
+        needs = round(fixed_size(margin, spread, error) * (SEQUENTIAL_COST if sequential else 1.0))
+    return Reach(measure.name, margin, spread, len(measure.pairs), detectable, power, needs, planned)
+
+
+def _normal_quantile(p: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(p))
+
+
+def _normal_cdf(z: float) -> float:
+    from scipy.special import ndtr
+
+    return float(ndtr(z))
