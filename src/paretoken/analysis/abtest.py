@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from paretoken.analysis.difference import Measure, PairedDifference, Rules, measure
-from paretoken.analysis.power import chance_to_decide
+from paretoken.analysis.paired import PairedT
+from paretoken.analysis.power import Reach, chance_to_decide, reach
 from paretoken.analysis.verdict import Comparison, decide_family, judge_alone, judge_family, without_warning
 
 if TYPE_CHECKING:
@@ -229,6 +230,32 @@ class AbTest:
             ):
                 done[treatment] = "futile"
         return done
+
+    def reach(self, panel: Panel, treatment: str, planned: int) -> list[Reach]:
+        """What a number of samples can show of a treatment, from pairs that are recorded.
+
+        Args:
+            panel: Recorded pairs, of this experiment or an earlier one.
+            treatment: Variant id.
+            planned: Samples to come in all, those held out included.
+
+        Returns:
+            One entry per declared question of which ten pairs are known; at the level that the first of all questions
+            is tested at.
+        """
+        alone = replace(self, mode="fixed", population="beyond", treatments=(treatment,), relabel=None)
+        error = self.alpha / (2 * len(self.treatments) * len(self.quantities()))
+        size = round((1 - self.confirm) * planned)
+        return [
+            reach(found, margin, error, size, sequential=self.continuous, width=self._width(treatment, found.name))
+            for _, found, margin in alone._questions(panel, None)
+            if isinstance(found.evidence, PairedT)
+        ]
+
+    def _width(self, treatment: str, name: str) -> float:
+        """Largest possible difference of a sample, where a test rests on it."""
+        own = (self.ranges or {}).get(treatment, {}).get(name)
+        return own[1] - own[0] if own is not None and self.continuous and self.sequence == "betting" else 0.0
 
     def path(self, panel: Panel, treatment: str, name: str, n_points: int = 40) -> list[tuple[int, PairedDifference]]:
         """How the interval of a quantity shrank: its confidence sequence after ever more samples.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from paretoken.analysis.paired import FiellerRatio, PairedT, expected_coverage
+from paretoken.analysis.paired import FiellerRatio, PairedT, bca_interval, expected_coverage
 from paretoken.analysis.quantiles import QuantileShift
 from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MIN_PAIRS = 10
 MOST_MISSING = 0.1
 """Share of pairs without a value above which nothing is said: those that lack one are seldom like the others."""
+FEW_DIFFER = 5
+"""Pairs that differ, below which a t interval of values that mostly tie is warned of."""
 TOLERATED = 0.02
 """How much below its level an interval's expected coverage may lie without a warning."""
 
@@ -109,6 +111,7 @@ class Measure:
         reason: Why nothing can be told.
         residuals: What the t interval rests on, where it is one.
         asymptotic: The sequence holds only in the limit.
+        width: Largest possible difference of a sample, where the evidence rests on it; else 0.
     """
 
     name: str
@@ -118,6 +121,7 @@ class Measure:
     reason: str | None = None
     residuals: NDArray[np.float64] | None = None
     asymptotic: bool = False
+    width: float = 0.0
 
     def p_better(self, by: float) -> float:
         """p-value against "the treatment is better by no more than this"; a negative number is a loss."""
@@ -161,10 +165,18 @@ class Measure:
             return "the interval is asymptotic: it holds for many samples"
         if self.residuals is None:
             return ""
+        differ = int(np.sum(self.pairs.control != self.pairs.treatment))
         expected = expected_coverage(self.residuals, error)
-        if expected >= 1 - 2 * error - TOLERATED:
+        if differ < FEW_DIFFER:
+            why = f"only {differ} of {len(self.pairs)} pairs differ"
+        elif expected < 1 - 2 * error - TOLERATED:
+            why = "the differences are skewed"
+        else:
             return ""
-        return f"the differences are so skewed that the interval holds about {100 * max(expected, 0):.0f} % of the time"
+        control, treatment, sizes = self.pairs.units()
+        low, high = bca_interval(treatment - control, sizes, error, seed=0)
+        bootstrap = f"the bootstrap (BCa) gives [{low:+.3g}, {high:+.3g}]"
+        return f"{why}, so the interval may hold less often than it says; {bootstrap}"
 
 
 def _finite(value: float) -> float | None:
@@ -205,10 +217,19 @@ def measure(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str)
     if rules.mode == "fixed":
         unseen = max(1 - len(sizes) / rules.n_units, 0.0) if finite else 1.0
         if unseen and np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
-            return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
+            return _bounded(name, pairs, replace(rules, sequence="betting"), control, treatment)
         evidence = PairedT(s, sizes, unseen, _discordant(pairs, sizes))
         ratio = FiellerRatio(s_treatment, s_control, unseen) if positive else None
         return Measure(name, pairs, evidence, ratio, residuals=evidence.residuals if unseen else None)
+    return _bounded(name, pairs, rules, control, treatment)
+
+
+def _bounded(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str) -> Measure:
+    """Evidence by betting, which needs bounds and no spread; asymptotic where there are none."""
+    s_control, s_treatment, sizes = pairs.units()
+    s = s_treatment - s_control
+    finite = rules.population == "dataset" and rules.settled and pairs.asked == len(pairs)
+    positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
     a, b = (rules.ranges.get(id_, {}).get(name) for id_ in (control, treatment))
     if a is None or b is None or rules.sequence == "asymptotic":
         return _asymptotic(name, pairs, rules)
@@ -222,17 +243,17 @@ def measure(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str)
                                s_max=b[1] * rules.max_unit, horizon=rules.horizon, total=total)  # fmt: skip
     except ValueError:
         return Measure(name, pairs, None, reason=f"a value lies outside the range that {name} was declared to have")
-    return Measure(name, pairs, betting, by_ratio)
+    return Measure(name, pairs, betting, by_ratio, width=max(b[1] - a[0], a[1] - b[0]))
 
 
 def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
     s_control, s_treatment, sizes = pairs.units()
     s = s_treatment - s_control
+    if np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
+        return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
     if len(s) < BURN_IN:
         return Measure(name, pairs, None, reason=f"{name} has no bounds here, and an asymptotic interval needs "
                        f"{BURN_IN} samples; there are {len(s)}")  # fmt: skip
-    if np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
-        return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
     positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
     ratio = Asymptotic(s_treatment, s_control, rules.horizon) if positive and np.ptp(s_treatment) > 0 else None
     return Measure(name, pairs, Asymptotic(s, sizes, rules.horizon), ratio, asymptotic=True)

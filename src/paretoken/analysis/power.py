@@ -72,7 +72,19 @@ def samples_needed(measure: Measure, margin: float | None, error: float) -> int 
     if abs(gap) < 1e-3 * spread or spread == 0:
         return None
     cost = SEQUENTIAL_COST if measure.residuals is None else 1.0
-    return max(round(cost * fixed_size(gap, spread, error)), len(measure.pairs) + 1)
+    needs = max(cost * fixed_size(gap, spread, error), least_size(gap, measure.width, error))
+    return max(round(needs), len(measure.pairs) + 1)
+
+
+def least_size(gap: float, width: float, error: float) -> float:
+    """Samples without which no test can exclude that a rare sample undoes what all others show.
+
+    Args:
+        gap: Distance to what is to be excluded.
+        width: Largest possible difference of a sample; 0 where it does not matter.
+        error: One-sided error.
+    """
+    return -math.log(error) * width / abs(gap)
 
 
 def chance_to_decide(measure: Measure, margin: float | None, error: float, horizon: int) -> float:
@@ -89,13 +101,15 @@ def chance_to_decide(measure: Measure, margin: float | None, error: float, horiz
     from paretoken.analysis.difference import smaller_is_better
     from paretoken.analysis.quantiles import QuantileShift
 
+    if getattr(measure.evidence, "total", None) is not None:
+        return 1.0  # once all samples are seen, nothing is open
     n, spread = len(measure.pairs), 0.0 if measure.evidence is None else spread_per_sample(measure)
     if measure.evidence is None or isinstance(measure.evidence, QuantileShift) or n >= horizon or spread == 0:
         return 0.0 if n >= horizon else 1.0
     effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
     gap = effect + (margin or 0.0)
     evidence = -2 * math.log(error)
-    half = (evidence + math.log1p(evidence)) ** 0.5 * spread / horizon**0.5
+    half = (evidence + math.log1p(evidence)) ** 0.5 * spread / horizon**0.5 + least_size(horizon, measure.width, error)
     wander = spread * (1 / n - 1 / horizon) ** 0.5
     return _normal_cdf((gap - half) / wander) + _normal_cdf((-gap - half) / wander)
 
@@ -108,7 +122,9 @@ def spread_per_sample(measure: Measure) -> float:
     return float(np.std(residuals, ddof=1) * sizes.mean() ** 0.5)
 
 
-def reach(measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool) -> Reach:
+def reach(
+    measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool, width: float = 0.0
+) -> Reach:
     """What a planned size can show, from recorded pairs.
 
     Args:
@@ -117,15 +133,19 @@ def reach(measure: Measure, margin: float | None, error: float, planned: int, *,
         error: One-sided error.
         planned: Samples planned.
         sequential: The test may be looked at all the time.
+        width: Largest possible difference of a sample, where the test rests on it; else 0.
     """
     spread = spread_per_sample(measure)
     size = planned / (SEQUENTIAL_COST if sequential else 1.0)
     t = t_quantile(1 - error, max(int(size) - 1, 1))
-    detectable = (t + _POWER_QUANTILE) * spread / size**0.5
-    power = needs = None
+    rare = least_size(size, width, error)
+    detectable = max((t + _POWER_QUANTILE) * spread / size**0.5, rare)
+    power: float | None = None
+    needs: int | None = None
     if margin is not None and spread > 0:
-        power = _normal_cdf(margin * size**0.5 / spread - t)
-        needs = round(fixed_size(margin, spread, error) * (SEQUENTIAL_COST if sequential else 1.0))
+        power = _normal_cdf(margin * size**0.5 / spread - t) if margin > rare else 0.0
+        planned_for = fixed_size(margin, spread, error) * (SEQUENTIAL_COST if sequential else 1.0)
+        needs = round(max(planned_for, least_size(margin, width, error)))
     return Reach(measure.name, margin, spread, len(measure.pairs), detectable, power, needs, planned)
 
 

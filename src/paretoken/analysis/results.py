@@ -13,6 +13,7 @@ from paretoken.analysis.front import Standing, find_front
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
 from paretoken.analysis.summary import VariantSummary, summarize
+from paretoken.analysis.variance import VarianceSplit, split_variance
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
@@ -204,6 +205,23 @@ class Results:
                 test = replace(test, alpha=test.alpha / len(values), confirm=0.0)
                 found += [(column, value, c) for c in test.compare(part) if c.n]
         return found
+
+    def variance_splits(self) -> list[tuple[str, VarianceSplit]]:
+        """Where the noise of every declared difference comes from, by label of the treatment; none without repeats."""
+        if self.test is None or self.repeats < 2:
+            return []
+        answers = {
+            (r.variant, r.sample, r.repeat): r.call.response.text
+            for r in self.records
+            if r.call.response is not None and r.call.response.text
+        }
+        control = self.table.of(self.test.control)
+        splits = [
+            (self.labels[t], split_variance(control, self.table.of(t), name, self.repeats, answers))
+            for t in self.test.treatments
+            for name in self.test.quantities()
+        ]
+        return [(label, split) for label, split in splits if split is not None]
 
     def _tag(self, sample: str, column: str) -> str:
         fields = self.samples.get(sample, {}).get("fields")

@@ -12,12 +12,13 @@ import typer
 from paretoken.cli.screen import live_progress, note, print_json, print_rows, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from paretoken.analysis.results import Results
-    from paretoken.analysis.verdict import Comparison
     from paretoken.experiment.api import Outcome
+    from paretoken.experiment.design import Design
     from paretoken.experiment.forecast import Forecast
+    from paretoken.experiment.reach import Outlook
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
@@ -52,18 +53,22 @@ def plan(
 ) -> None:
     """Count calls and tokens and forecast the cost. Spends nothing, but for a --pilot."""
     from paretoken.experiment.api import plan as make_plan
+    from paretoken.experiment.reach import recorded_outlook
     from paretoken.report.overview import forecast_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
     design, forecast = make_plan(spec, limit=limit)
+    outlooks = recorded_outlook(design)
     if as_json:
         variants = [variant.body() for variant in forecast.variants]
-        body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants}
+        body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants,
+                "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks]}  # fmt: skip
         print_json(body | ({} if outcome is None else {"pilot": _pilot_body(outcome)}))
     else:
         say(design.spec.question or design.spec.experiment)
         print_rows(forecast_rows(forecast))
         _say_forecast(forecast, len(design.samples), spec)
+        _say_outlook(outlooks, design, spec)
         _say_dropped(design.dropped)
     raise typer.Exit(0 if outcome is None else outcome.exit_code)
 
@@ -112,6 +117,12 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start another run; paid answers stay cached.")] = False,
     limit: Limit = None,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Send failed calls again.")] = False,
+    aa: Annotated[bool, typer.Option("--aa", help="Check the A/B test on arms that are alike.")] = False,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option("--fail-if", metavar="CONDITION", help='Exit 1 if met: "bertscore_f1 worse or undecided".'),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.")] = None,
     draw: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw the Pareto front.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -119,10 +130,14 @@ def run(
     from paretoken.experiment.api import run as run_experiment
 
     with live_progress() as on_progress, _resumable():
-        outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, on_progress=on_progress)
+        outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, aa=aa,
+                                 fail_if=fail_if or (), on_progress=on_progress)  # fmt: skip
     picture = _picture(outcome) if draw else None
+    if junit is not None:
+        _save_junit(outcome, junit)
     if as_json:
-        print_json(_results_body(outcome.results) | {"status": outcome.ending.status, "picture": picture})
+        ended = {"status": outcome.ending.status, "reason": outcome.ending.reason, "failures": outcome.failures}
+        print_json(_results_body(outcome.results) | ended | {"picture": picture})
     else:
         _say_results(outcome.results)
         if picture:
@@ -141,18 +156,25 @@ def compare(
     """Paired differences with intervals, and a verdict in words."""
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
+    from paretoken.report.comparisons import difference_rows, noise_rows, segment_rows
 
     results = open_run(run)
     if (control is None) != (treatment is None):
         raise SpecError("name two variants, or none.", fix=f"Known: {', '.join(results.labels.values())}.")
     pairs = results.comparisons if control is None or treatment is None else [results.compare(control, treatment)]
+    declared = control is None
     if as_json:
-        return print_json([asdict(pair) | {"sentence": pair.sentence} for pair in pairs])
+        return print_json([asdict(pair) | {"sentence": pair.sentence, "verdict": pair.verdict} for pair in pairs])
     if not pairs:
         say("there is nothing to compare: fewer than two variants have answers")
     for pair in pairs:
         say(pair.sentence)
-        print_rows(_difference_rows(pair))
+        print_rows(difference_rows(pair))
+    if declared:
+        for sentence in results.verdicts[len(pairs) :]:
+            say(sentence)
+        print_rows(segment_rows(results), title="by tag (for exploring: no claim is made)")
+        print_rows(noise_rows(results), title="where the noise comes from (variances of the difference)")
     return None
 
 
@@ -191,7 +213,7 @@ def _results_body(results: Results) -> dict[str, Any]:
         "run": results.run.id,
         "question": results.run.lock["question"],
         "front": front_rows(results),
-        "verdicts": [pair.sentence for pair in results.comparisons],
+        "verdicts": results.verdicts,
         "dropped": results.run.lock["dropped"],
     }
 
@@ -201,8 +223,8 @@ def _say_results(results: Results) -> None:
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results))
-    for pair in results.comparisons:
-        say(pair.sentence)
+    for sentence in results.verdicts:
+        say(sentence)
     _say_dropped(results.run.lock["dropped"])
     say(f"run: {results.run.id} ({results.run.status})")
 
@@ -229,10 +251,26 @@ def _resumable() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _save_junit(outcome: Outcome, path: Path) -> None:
+    from paretoken.core.errors import SpecError
+    from paretoken.report.junit import save_junit
+
+    error = "" if outcome.ending.error is None else str(outcome.ending.error)
+    broken = [] if outcome.broken_promise is None else [outcome.broken_promise]
+    try:
+        save_junit(outcome.results, outcome.gates, path, error=error, broken=broken)
+    except OSError as problem:
+        raise SpecError(f"cannot be written: {problem}.", file=path) from problem
+
+
 def _note_ending(outcome: Outcome, spec: Path) -> None:
     progress, run_id = outcome.progress, outcome.results.run.id
     note(f"{run_id}: {outcome.ending.status}, {progress.done} of {progress.total} calls done; now: "
          f"{progress.made - progress.hits} sent, {progress.hits} cached, ${progress.billed_usd:f} billed")  # fmt: skip
+    if outcome.ending.status == "finished" and outcome.ending.reason != "complete":
+        note(f"ended by itself: {outcome.ending.reason}")
+    for failure in outcome.failures:
+        note(f"gate failed: {failure}")
     _note_trouble(outcome, spec)
 
 
@@ -262,19 +300,16 @@ def _picture(outcome: Outcome) -> str | None:
     return str(path)
 
 
-def _difference_rows(pair: Comparison) -> list[dict[str, object]]:
-    judgements = [*([pair.cost] if pair.cost else []), *pair.quality, *pair.others]
-    return [
-        {
-            "quantity": j.difference.name,
-            pair.control: j.difference.mean_a,
-            pair.treatment: j.difference.mean_b,
-            "difference": j.difference.difference,
-            "low": j.difference.low,
-            "high": j.difference.high,
-            "relative": None if j.difference.relative is None else f"{j.difference.relative:+.1%}",
-            "p": j.difference.p_value,
-            "finding": j.finding,
-        }
-        for j in judgements
-    ]
+def _say_outlook(outlooks: Sequence[Outlook], design: Design, spec: Path) -> None:
+    from paretoken.report.comparisons import reach_rows
+
+    if design.plan["kind"] != "abtest":
+        return
+    if not outlooks:
+        say(f"what it can show: unknown, too few recorded pairs; `paretoken plan {spec} --pilot 30` sends some first")
+    print_rows(reach_rows(outlooks), title="what it can show (80 % power; from recorded pairs)")
+    for outlook in outlooks:
+        if outlook.too_small:
+            reach = outlook.reach
+            say(f"too small: {reach.planned} samples will hardly show {outlook.treatment!r} to be not worse on "
+                f"{reach.name} within {reach.margin:g}, even if it is; about {reach.needs} would")  # fmt: skip

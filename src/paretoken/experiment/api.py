@@ -28,8 +28,9 @@ from paretoken.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from paretoken.analysis.gate import Gate
     from paretoken.analysis.results import Results
     from paretoken.core.protocols import Clock
     from paretoken.core.trials import Trial
@@ -49,19 +50,45 @@ class Outcome:
         ending: How it ended.
         progress: What was done now; `done` also counts what earlier parts of the run had done.
         assumed_usd: Money booked for calls of a killed process, whose outcome is unknown [USD].
+        gates: What was to fail the run.
     """
 
     results: Results
     ending: Ending
     progress: Progress
     assumed_usd: Decimal
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def failures(self) -> list[str]:
+        """Gates that failed, in words."""
+        results = self.results
+        comparisons = [*results.comparisons, *([results.confirmation] if results.confirmation else [])]
+        found = [
+            f"{gate.text}: {', '.join(names)} of {c.treatment!r}"
+            for gate in self.gates
+            for c in comparisons
+            if (names := gate.failures(c))
+        ]
+        return found + ([] if self.broken_promise is None else [self.broken_promise])
+
+    @property
+    def broken_promise(self) -> str | None:
+        """What is wrong with the test itself, if an A/A test finds differences more often than promised."""
+        rate, test = self.results.false_difference_rate, self.results.test
+        if rate is None or test is None or rate <= test.alpha + 3 * (test.alpha * (1 - test.alpha) / 1000) ** 0.5:
+            return None
+        promised = f"more than the {100 * test.alpha:g} % promised"
+        return f"A/A: {100 * rate:.1f} % of the relabellings show a difference, {promised}"
 
     @property
     def exit_code(self) -> int:
-        """0, or the code of what stopped the run; 4 when a variant has no answer at all."""
+        """0, or the code of what stopped the run; 4 when a variant has no answer at all; 1 when a gate failed."""
         if self.ending.error is not None:
             return self.ending.error.exit_code
-        return 4 if any(s.n == s.n_failed for s in self.results.summaries) else 0
+        if any(s.n == s.n_failed for s in self.results.summaries):
+            return 4
+        return 1 if self.failures else 0
 
     @property
     def left_usd(self) -> Decimal | None:
@@ -106,6 +133,7 @@ def run(
     retry_errors: bool = False,
     pilot: int | None = None,
     aa: bool = False,
+    fail_if: Sequence[str] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
@@ -118,6 +146,7 @@ def run(
         retry_errors: Send failed calls of the run again.
         pilot: Stop after this many samples of the drawn order; the run goes on from there later.
         aa: Check the A/B test itself: between arms that are alike it must find no difference.
+        fail_if: Conditions that make the exit code 1, e.g. `bertscore_f1 worse or undecided`.
         on_progress: Called after every call.
         clock: Time.
 
@@ -127,6 +156,7 @@ def run(
     """
     coroutine = run_async(
         path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, on_progress=on_progress,
+        fail_if=fail_if,
         clock=clock,
     )  # fmt: skip
     return asyncio.run(coroutine)
@@ -140,6 +170,7 @@ async def run_async(
     retry_errors: bool = False,
     pilot: int | None = None,
     aa: bool = False,
+    fail_if: Sequence[str] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
@@ -147,6 +178,7 @@ async def run_async(
     clock = clock or SystemClock()
     design = load_design(Path(path), clock, limit=limit, aa=aa)
     try:
+        gates = _gates(design, fail_if)
         file = database_path(design.root)
         estimate = None  # made before the file, as it may complain
         if not file.is_file():
@@ -157,14 +189,26 @@ async def run_async(
             if latest is not None and latest.status == "finished" and not retry_errors:
                 results = _load_results(database, latest.id)
                 progress = _progress(design, len(results.table), SqlLedger(database, latest.id).spent(latest.scope))
-                return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0))
+                return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0), gates)
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
                 latest = _open_run(design, database, estimate, fresh, clock)
             with alone(design.root, latest.id):
-                return await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
+                outcome = await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
+                return replace(outcome, gates=gates)
     finally:
         await design.aclose()
+
+
+def _gates(design: Design, conditions: Sequence[str]) -> tuple[Gate, ...]:
+    if not conditions:
+        return ()
+    from paretoken.analysis.abtest import AbTest
+    from paretoken.analysis.gate import Gate
+
+    control = design.variants[0].id  # of a grid: the questions are the same for all
+    test = AbTest.of(design.lock, "" if design.plan["kind"] == "abtest" else control, [v.id for v in design.variants])
+    return tuple(Gate.parse(text, test.quantities()) for text in conditions)
 
 
 def _open_run(design: Design, database: Database, estimate: Forecast, fresh: bool, clock: Clock) -> RunInfo:

@@ -181,7 +181,7 @@ class Design:
                     "model": v.model,
                     "params": dict(v.params),
                     **({"copy": v.copy} if v.copy else {}),
-                    **({"most": self._most(v)} if self.plan.get("mode") == "continuous" else {}),
+                    **({"most": self._most(v)} if self.plan["kind"] == "abtest" else {}),
                 }
                 for v in self.variants
             ],

@@ -1,0 +1,84 @@
+"""Comparisons as rows of tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from paretoken.analysis.results import Results
+    from paretoken.analysis.verdict import Comparison
+    from paretoken.experiment.reach import Outlook
+
+
+def difference_rows(pair: Comparison) -> list[dict[str, object]]:
+    """A comparison as a table: a row per quantity, the declared questions first."""
+    judgements = [*([pair.cost] if pair.cost else []), *pair.quality, *pair.others]
+    return [
+        {
+            "quantity": j.difference.name,
+            pair.control: j.difference.mean_a,
+            pair.treatment: j.difference.mean_b,
+            "difference": j.difference.difference,
+            "low": j.difference.low,
+            "high": j.difference.high,
+            "relative": None if j.difference.relative is None else f"{j.difference.relative:+.1%}",
+            "p": j.difference.p_value,
+            "finding": "equivalent" if j.equivalent else j.finding,
+            "remark": j.difference.reason or j.difference.warning,
+        }
+        for j in judgements
+    ]
+
+
+def segment_rows(results: Results) -> list[dict[str, object]]:
+    """The comparisons within each value of the tags that the spec names."""
+    return [
+        {
+            "tag": f"{column} = {value}",
+            "treatment": comparison.treatment,
+            "quantity": j.difference.name,
+            "n": j.difference.n,
+            "difference": j.difference.difference,
+            "low": j.difference.low,
+            "high": j.difference.high,
+            "finding": j.finding,
+        }
+        for column, value, comparison in results.segments()
+        for j in comparison.judged
+    ]
+
+
+def noise_rows(results: Results) -> list[dict[str, object]]:
+    """Where the noise of every declared difference comes from; no rows without repeats."""
+    return [
+        {
+            "treatment": label,
+            "quantity": split.name,
+            "n": split.n,
+            "samples": split.sample,
+            "answers": split.answer,
+            "scorer": "no answer was scored twice" if split.scorer is None else f"{split.scorer:.3g}",
+            "standard error at 1, 2, 3 repeats": ", ".join(f"{error:.3g}" for error in split.standard_errors[:3]),
+            "repeats worth paying for": split.worth,
+        }
+        for label, split in results.variance_splits()
+    ]
+
+
+def reach_rows(outlooks: Sequence[Outlook]) -> list[dict[str, object]]:
+    """What a planned A/B test will be able to show."""
+    return [
+        {
+            "treatment": outlook.treatment,
+            "quantity": outlook.reach.name,
+            "recorded pairs": outlook.reach.seen,
+            "planned": outlook.reach.planned,
+            "smallest detectable difference": outlook.reach.detectable,
+            "margin": outlook.reach.margin,
+            "power to show not worse": None if outlook.reach.power is None else f"{100 * outlook.reach.power:.0f} %",
+            "samples for 80 %": outlook.reach.needs,
+        }
+        for outlook in outlooks
+    ]
