@@ -129,7 +129,7 @@ def test_front_says_what_is_cheaper_and_how_good(lab: Lab, cli: Callable) -> Non
     # "Sell kettle: small, new, number 0" has 6 words for $1 and as many answered for $4 a million
     assert rows["terse"]["list_usd_per_1k_calls"] == pytest.approx(1000 * (6 * 1 + 6 * 4) / 1e6)
     assert rows["terse"]["saving_percent"] > 50
-        assert "undecided on contains" in body["verdicts"][0]
+    assert "undecided on contains" in body["verdicts"][0]
     assert cli("front").out.count("terse") >= 2
 
 
