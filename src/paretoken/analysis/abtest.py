@@ -10,20 +10,24 @@ import numpy as np
 from paretoken.analysis.difference import Measure, PairedDifference, Rules, measure
 from paretoken.analysis.paired import PairedT
 from paretoken.analysis.power import Reach, chance_to_decide, reach
-from paretoken.analysis.verdict import Comparison, decide_family, judge_alone, judge_family, without_warning
+from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
+from paretoken.analysis.verdict import Comparison, Finding, decide_family, judge_alone, judge_family, without_warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from paretoken.analysis.panel import Panel
-    from paretoken.analysis.verdict import Finding
 
 FUTILE = 0.05
 """Chance of a decision below which a question is given up."""
 MIN_LOOK = 30
 """Samples before which nothing is given up."""
+ANYTIME_ERROR = 0.025
+"""Error of each end of a variant's own interval."""
 INFORMATIVE = ("input_tokens", "output_tokens", "latency_s")
 
+Found = tuple[Measure, float | None, Finding]
+"""What was found of a quantity with a margin, or None for none."""
 Mode = Literal["fixed", "continuous"]
 Population = Literal["beyond", "dataset"]
 
@@ -207,18 +211,18 @@ class AbTest:
         confirmed = alone.compare(held_out, part="held out", n_units=panel.n_units)[0]
         return compared, confirmed if confirmed.n else None
 
-    def findings(self, panel: Panel) -> tuple[dict[str, list[tuple[Measure, float | None, Finding]]], float]:
+    def findings(self, panel: Panel, n_units: int | None = None) -> tuple[dict[str, list[Found]], float]:
         """What is found of every treatment so far, without intervals, and the error of one end."""
-        asked = list(self._questions(panel, None))
+        asked = list(self._questions(panel, n_units))
         found, error = decide_family([(m, margin) for _, m, margin in asked], self.alpha)
-        by_treatment: dict[str, list[tuple[Measure, float | None, Finding]]] = {t: [] for t in self.treatments}
+        by_treatment: dict[str, list[Found]] = {t: [] for t in self.treatments}
         for (treatment, m, margin), finding in zip(asked, found, strict=True):
             by_treatment[treatment].append((m, margin, finding))
         return by_treatment, error
 
-    def look(self, panel: Panel) -> dict[str, str]:
+    def look(self, panel: Panel, n_units: int | None = None) -> dict[str, str]:
         """Treatments that need no further samples: `answered` or `futile`, by variant id."""
-        by_treatment, error = self.findings(panel)
+        by_treatment, error = self.findings(panel, n_units)
         horizon = len(panel.samples)
         done = {}
         for treatment, found in by_treatment.items():
@@ -230,6 +234,27 @@ class AbTest:
             ):
                 done[treatment] = "futile"
         return done
+
+    def estimate(self, panel: Panel, variant: str, name: str) -> tuple[float, float] | None:
+        """Bounds of a variant's mean that hold at every look; None where nothing is known yet.
+
+        Args:
+            panel: The planned samples and what is known of them.
+            variant: Variant id.
+            name: The quantity.
+        """
+        if variant not in panel.variants or name not in panel.values:
+            return None
+        row = panel.values[name][panel.variants.index(variant), : panel.whole(variant)]
+        values = row[~np.isnan(row)]
+        ends = (self.ranges or {}).get(variant, {}).get(name)
+        if not len(values):
+            return None
+        one = np.ones(len(values))
+        if ends is None or values.min() < ends[0] or values.max() > ends[1]:
+            spread = len(values) >= BURN_IN and np.ptp(values) > 0
+            return Asymptotic(values, one, len(panel.samples)).interval(ANYTIME_ERROR) if spread else None
+        return Betting(values, one, *ends, horizon=len(panel.samples)).interval(ANYTIME_ERROR)
 
     def reach(self, panel: Panel, treatment: str, planned: int) -> list[Reach]:
         """What a number of samples can show of a treatment, from pairs that are recorded.
