@@ -67,7 +67,7 @@ class RecordTable:
         """The records of the samples that were put to every variant."""
         met = np.zeros((len(self.variant_ids), len(self.sample_ids)), np.bool_)
         met[self.variant, self.sample] = True
-        shared: NDArray[np.bool_] = met.all(axis=0)
+        shared = np.asarray(met.all(axis=0))
         return self._only(shared[self.sample])
 
     def _only(self, chosen: NDArray[np.bool_]) -> RecordTable:
