@@ -150,7 +150,9 @@ class AbTest:
             swapped = swap[pairs.cluster]
             a, b = pairs.control, pairs.treatment
             pairs = replace(pairs, control=np.where(swapped, b, a), treatment=np.where(swapped, a, b))
-        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment)
+        whole = n_units is None or n_units == panel.n_units
+        surprise = panel.surprise(name, len(pairs)) if whole and self.relabel is None else None
+        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment, surprise)
 
     def _questions(self, panel: Panel, n_units: int | None) -> Iterator[tuple[str, Measure, float | None]]:
         for treatment in self.treatments:

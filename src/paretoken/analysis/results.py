@@ -143,7 +143,8 @@ class Results:
         clusters = {id_: str(body.get("cluster") or f"sample/{id_}") for id_, body in self.samples.items()}
         grouped = clusters if any("cluster" in body for body in self.samples.values()) else None
         order, cluster = drawn(ids, int(cast("int", self.run.lock["seed"])), grouped)
-        return tabulate(self.table, order, cluster, self.repeats)
+        known = cast("dict[str, dict[str, float]]", self.run.lock.get("difficulty", {}))
+        return tabulate(self.table, order, cluster, self.repeats).with_difficulty(known)
 
     @property
     def repeats(self) -> int:
