@@ -24,6 +24,8 @@ MIN_LOOK = 30
 """Samples before which nothing is given up."""
 ANYTIME_ERROR = 0.025
 """Error of each end of a variant's own interval."""
+WON = ("cheaper", "cheaper, not worse", "cheaper, better")
+"""Verdicts that make a treatment the winner, or confirm it."""
 INFORMATIVE = ("input_tokens", "output_tokens", "latency_s")
 
 Found = tuple[Measure, float | None, Finding]
@@ -196,7 +198,7 @@ class AbTest:
         good = [
             (c.cost.difference.mean_b, treatment)
             for c, treatment in zip(selected, self.treatments, strict=True)
-            if c.cost is not None and c.verdict in ("cheaper", "cheaper, not worse", "cheaper, better")
+            if c.cost is not None and c.verdict in WON
         ]
         return min(good)[1] if good else None
 
@@ -284,7 +286,9 @@ class AbTest:
         own = (self.ranges or {}).get(treatment, {}).get(name)
         return own[1] - own[0] if own is not None and self.continuous and self.sequence == "betting" else 0.0
 
-    def path(self, panel: Panel, treatment: str, name: str, n_points: int = 40) -> list[tuple[int, PairedDifference]]:
+    def path(
+        self, panel: Panel, treatment: str, name: str, n_points: int = 40, *, n_units: int | None = None
+    ) -> list[tuple[int, PairedDifference]]:
         """How the interval of a quantity shrank: its confidence sequence after ever more samples.
 
         Args:
@@ -292,19 +296,22 @@ class AbTest:
             treatment: Variant id.
             name: The quantity.
             n_points: Most looks; they lie evenly.
+            n_units: Size of the population, where the panel is a part of it.
 
         Returns:
-            `(samples, difference)`; the level is that of a single question.
+            `(samples, difference)`, each number of samples once; the level is that of a single question.
         """
+        if not {self.control, treatment} <= set(panel.variants):
+            return []
         test = replace(self.anytime(), treatments=(treatment,))
         n = panel.whole(self.control, treatment)
-        points = []
+        points = {}
         for k in np.unique(np.linspace(min(10, n), n, n_points).astype(int)):
             seen = panel.seen(int(k))
-            found = test._measure(seen, treatment, name, None)
-            if found is not None and found.evidence is not None and len(found.pairs):
-                points.append((len(found.pairs), found.at(self.alpha / 2)))
-        return points
+            found = test._measure(seen, treatment, name, n_units)
+            if found is not None and found.evidence is not None and len(found.pairs) not in points:
+                points[len(found.pairs)] = found.at(self.alpha / 2)
+        return list(points.items())
 
     def false_differences(self, panel: Panel, n: int = 1000) -> float:
         """Share of random relabellings of these very pairs in which a difference is found, where there is none.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from paretoken.analysis.abtest import AbTest
+from paretoken.analysis.abtest import WON, AbTest
 from paretoken.analysis.front import Standing, find_front
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
@@ -209,7 +209,8 @@ class Results:
         """All that is to be said of the comparisons, one sentence each."""
         told = [comparison.sentence for comparison in self.comparisons]
         if (confirmed := self.confirmation) is not None:
-            told.append(f"confirmed on held-out samples: {confirmed.sentence}")
+            word = "confirmed" if confirmed.verdict in WON else "not confirmed"
+            told.append(f"{word} on held-out samples: {confirmed.sentence}")
         elif self.test is not None and self.test.confirm and told:
             told.append("nothing to confirm: no treatment is shown to be cheaper and not worse on the samples of the "
                         "selection")  # fmt: skip
