@@ -133,15 +133,18 @@ class AbTest:
             treatment: Variant id.
             n_units: Size of the population, where the panel is a part of it.
         """
+        ranges = self.ranges or {}
+        if self.relabel is not None:
+            ranges = dict.fromkeys((self.control, treatment), _hull(ranges, self.control, treatment))
         return Rules(
             mode=self.mode,
             sequence=self.sequence,
             population=self.population,
-            settled={self.control, treatment} <= self.settled,
+            settled=self.relabel is None and {self.control, treatment} <= self.settled,
             n_units=n_units or panel.n_units,
             horizon=panel.n_units,
             max_unit=int(np.bincount(panel.cluster).max()) if len(panel.cluster) else 1,
-            ranges=self.ranges or {},
+            ranges=ranges,
         )
 
     def _measure(self, panel: Panel, treatment: str, name: str, n_units: int | None) -> Measure | None:
@@ -163,6 +166,10 @@ class AbTest:
                 if found is not None:
                     yield treatment, found, self.margins.get(name)
 
+    def _unseen(self, asked: Sequence[object], treatments: int) -> int:
+        """Questions of the family without an answer yet: those declared less those asked, and of further treatments."""
+        return (treatments + len(self.treatments)) * len(self.quantities()) - len(asked)
+
     def compare(self, panel: Panel, *, unseen: int = 0, part: str = "", n_units: int | None = None) -> list[Comparison]:
         """Every treatment against the control; the declared questions are one family.
 
@@ -173,15 +180,14 @@ class AbTest:
             n_units: Size of the population, where the panel is a part of it.
         """
         asked = list(self._questions(panel, n_units))
-        unseen_questions = unseen * len(self.quantities())
-        judged = judge_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=unseen_questions)
+        judged = judge_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=self._unseen(asked, unseen))
         comparisons = []
         for treatment in self.treatments:
             own = {m.name: j for (id_, m, _), j in zip(asked, judged, strict=True) if id_ == treatment}
             others = [j for name, j in own.items() if name != "list_usd" and name not in self.metrics]
             for name in INFORMATIVE:
                 found = None if name in own else self._measure(panel, treatment, name, n_units)
-                if found is not None:
+                if found is not None and len(found.pairs):
                     others.append(without_warning(judge_alone(found, self.alpha)))
             quality = tuple(own[name] for name in self.metrics if name in own)
             n = max((j.difference.n for j in (*own.values(), *others)), default=0)
@@ -198,7 +204,7 @@ class AbTest:
         good = [
             (c.cost.difference.mean_b, treatment)
             for c, treatment in zip(selected, self.treatments, strict=True)
-            if c.cost is not None and c.verdict in WON
+            if c.cost is not None and c.cost.difference.mean_b is not None and c.verdict in WON
         ]
         return min(good)[1] if good else None
 
@@ -218,7 +224,7 @@ class AbTest:
     def findings(self, panel: Panel, n_units: int | None = None) -> tuple[dict[str, list[Found]], float]:
         """What is found of every treatment so far, without intervals, and the error of one end."""
         asked = list(self._questions(panel, n_units))
-        found, error = decide_family([(m, margin) for _, m, margin in asked], self.alpha)
+        found, error = decide_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=self._unseen(asked, 0))
         by_treatment: dict[str, list[Found]] = {t: [] for t in self.treatments}
         for (treatment, m, margin), finding in zip(asked, found, strict=True):
             by_treatment[treatment].append((m, margin, finding))
@@ -328,3 +334,9 @@ class AbTest:
             by_treatment, _ = replace(self, relabel=1000 + k).findings(panel)
             wrong += any(f in ("better", "worse") for found in by_treatment.values() for _, _, f in found)
         return wrong / n
+
+
+def _hull(ranges: Mapping[str, Mapping[str, tuple[float, float]]], a: str, b: str) -> dict[str, tuple[float, float]]:
+    """Bounds that hold for both of two variants."""
+    one, other = ranges.get(a, {}), ranges.get(b, {})
+    return {n: (min(ends[0], other[n][0]), max(ends[1], other[n][1])) for n, ends in one.items() if n in other}

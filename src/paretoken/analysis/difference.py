@@ -39,7 +39,7 @@ class PairedDifference:
         name: The quantity.
         level: Confidence level of the intervals.
         n: Samples that have a value for both; repeats are averaged first.
-        mean_a, mean_b: Means (or quantiles) of control and treatment over those samples.
+        mean_a, mean_b: Means (or quantiles) of control and treatment over those samples; None without samples.
         difference, low, high: Difference and its interval, in the quantity's unit; None where nothing is known.
         relative, relative_low, relative_high: Ratio of means minus one, with its interval.
         p_value: Two-sided, of no difference; valid at every look where the interval is.
@@ -50,9 +50,9 @@ class PairedDifference:
     name: str
     level: float
     n: int
-    mean_a: float
-    mean_b: float
-    difference: float
+    mean_a: float | None
+    mean_b: float | None
+    difference: float | None
     low: float | None
     high: float | None
     relative: float | None
@@ -138,6 +138,9 @@ class Measure:
     def at(self, error: float) -> PairedDifference:
         """Read at a level: each end of an interval is wrong with probability `error` at most."""
         level, a, b = 1 - 2 * error, self.pairs.control, self.pairs.treatment
+        if not len(a):
+            return PairedDifference(self.name, level, 0, None, None, None, None, None, None, None, None, None,
+                                    self.reason)  # fmt: skip
         quantile = _quantile(self.name)
         mean_a, mean_b = (float(x.mean() if quantile is None else np.quantile(x, quantile)) for x in (a, b))
         relative = mean_b / mean_a - 1 if mean_a > 0 else None
@@ -208,14 +211,16 @@ def measure(
         surprise: Of the difficulty of these samples, if it is known of the whole population.
 
     Returns:
-        None where no sample has both values.
+        None where no sample was put to both.
     """
-    if not len(pairs):
+    if not pairs.asked:
         return None
     s_control, s_treatment, sizes = pairs.units()
     if (reason := _too_little(pairs, len(sizes))) is not None:
         return Measure(name, pairs, None, reason=reason)
     if (quantile := _quantile(name)) is not None:
+        if len(sizes) < len(pairs):
+            return Measure(name, pairs, None, reason="quantiles are not compared where samples come in clusters")
         horizon = rules.horizon if rules.mode == "continuous" else None
         return Measure(name, pairs, QuantileShift(pairs.control, pairs.treatment, quantile, horizon))
     s = s_treatment - s_control

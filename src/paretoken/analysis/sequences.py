@@ -105,7 +105,6 @@ class Betting:
 
     def _spreads(self) -> NDArray[np.float64]:
         """Standard deviation of `s - m w` at the m of the observations before, shape `(n,)`."""
-        width = self._ceiling(self.low) if self.high < math.inf else self.s_max + self.w_max
         kept = self.s - self._owed
         sums = [np.cumsum(x) for x in (kept, self.w, kept * kept, kept * self.w, self.w * self.w)]
         s, w, ss, sw, ww = (np.concatenate([[0.0], x[:-1]]) for x in sums)
@@ -113,8 +112,12 @@ class Betting:
         with np.errstate(invalid="ignore", divide="ignore"):
             m = np.where(w > 0, s / w, 0.0)
         squares = np.maximum(ss - 2 * m * sw + m * m * ww, 0.0)
-        spread: NDArray[np.float64] = np.sqrt(((width / 4) ** 2 + squares) / (before + 1))
+        spread: NDArray[np.float64] = np.sqrt(((self._width / 4) ** 2 + squares) / (before + 1))
         return spread
+
+    @property
+    def _width(self) -> float:
+        return self._ceiling(self.low) if self.high < math.inf else self.s_max + self.w_max
 
     def _floor(self, m: float) -> float:
         return self.w_max * (self.low - m)
@@ -159,11 +162,17 @@ class Betting:
 
     def p_above(self, bound: float) -> float:
         """Anytime p-value against `m <= bound`: one over the largest wealth so far."""
-        return self._p(bound, 1) if bound > self.low else 0.0
+        return self._p(bound, 1) if bound > self.low else self._p_of_end(bound < self.low, self.s - self.low * self.w)
 
     def p_below(self, bound: float) -> float:
         """Anytime p-value against `m >= bound`."""
-        return self._p(bound, -1) if bound < self.high else 0.0
+        return (
+            self._p(bound, -1) if bound < self.high else self._p_of_end(bound > self.high, self.high * self.w - self.s)
+        )
+
+    def _p_of_end(self, beyond: bool, inside: NDArray[np.float64]) -> float:
+        """No number lies beyond the bounds, and none on one of which a single observation keeps a distance."""
+        return 0.0 if beyond or np.any(inside > 1e-12 * self._width) else 1.0
 
     def interval(self, error: float) -> tuple[float, float]:
         """All m against which no wealth ever reached `1 / error`."""
@@ -193,7 +202,7 @@ def _crossing(excess: Callable[[float], float], outer: float, inner: float, defa
         return default
     if excess(inner) >= 0:
         return inner
-    return float(brentq(excess, outer, inner, xtol=1e-7 * abs(outer - inner)))
+    return float(brentq(excess, outer, inner, xtol=1e-12 * abs(outer - inner)))
 
 
 @dataclass(frozen=True)
@@ -249,7 +258,8 @@ class Asymptotic:
 
         if len(self.s) < BURN_IN:
             return -math.inf, math.inf
-        top = 10 * (len(self.s) * -math.log(error)) ** 0.5 + 100
+        spread = len(self.s) * DESIGN_EFFECT**2 / self.horizon + 1
+        top = (spread * (math.log(spread) - 2 * math.log(error)) * self.horizon) ** 0.5 / DESIGN_EFFECT
         reach = float(brentq(lambda total: self._log_wealth(total) + math.log(error), 0.0, top))
         half = reach * self._scale() / float(self.w.sum())
         return self.estimate - half, self.estimate + half

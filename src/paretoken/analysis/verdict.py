@@ -170,13 +170,12 @@ def judge_alone(measure: Measure, alpha: float) -> Judgement:
 def _decide(measure: Measure, margin: float | None, error: float) -> Finding:
     if measure.evidence is None:
         return "cannot tell"
-    if measure.p_better(0.0) <= error:
-        return "better"
-    if margin is not None and measure.p_better(-margin) <= error:
-        return "not worse"
-    if measure.p_worse(-(margin or 0.0)) <= error:
+    gain, loss = measure.p_better(-(margin or 0.0)), measure.p_worse(-(margin or 0.0))
+    if loss <= error and loss < gain:  # so a claim that was made at a smaller error is never turned round
         return "worse"
-    return "undecided"
+    if gain > error:
+        return "undecided"
+    return "better" if margin is None or measure.p_better(0.0) <= error else "not worse"
 
 
 def _judgement(measure: Measure, margin: float | None, finding: Finding, error: float) -> Judgement:
@@ -220,7 +219,7 @@ def _round(n: int) -> int:
 
 def _cost_words(judgement: Judgement) -> str:
     cost = judgement.difference
-    if cost.low is None or cost.high is None:
+    if cost.difference is None or cost.low is None or cost.high is None:
         return f"cost: cannot tell ({cost.reason or 'no bound on one side'})"
     known = cost.relative_low is not None and cost.relative_high is not None
     if judgement.finding in ("undecided", "not worse"):
@@ -230,7 +229,10 @@ def _cost_words(judgement: Judgement) -> str:
         return f"{word} ({cost.relative_low:+.0%} to {cost.relative_high:+.0%})"
     word = "cheaper" if judgement.finding == "better" else "dearer"
     level = f"{100 * cost.level:.3g} % CI"
-    if not known or cost.relative is None or cost.relative_low is None or cost.relative_high is None:
+    if (
+        cost.relative is None or cost.relative_low is None or cost.relative_high is None
+        or cost.relative_low < 0 < cost.relative_high  # the ratio's own interval may be a little wider
+    ):  # fmt: skip
         least, most = sorted((abs(cost.low), abs(cost.high)))
         return f"{word} by ${abs(cost.difference):.3g} a call ({level} ${least:.3g} to ${most:.3g})"
     least, most = sorted((abs(cost.relative_low), abs(cost.relative_high)))
@@ -239,7 +241,7 @@ def _cost_words(judgement: Judgement) -> str:
 
 def _quality_words(judgement: Judgement) -> str:
     d = judgement.difference
-    if d.reason is not None:
+    if d.difference is None or d.reason is not None:
         return f"{d.name}: cannot tell ({d.reason})"
     margin = "" if judgement.margin is None else f"margin {judgement.margin:g}; "
     low, high = ("-inf" if d.low is None else f"{d.low:+.3g}"), ("inf" if d.high is None else f"{d.high:+.3g}")

@@ -101,7 +101,7 @@ class AbPlanner:
         """Blocks of some samples for the control and the treatments still open."""
         left = dict.fromkeys(test.treatments, "")
         chosen = np.isin(self._panel.samples, samples)
-        self._looked = 0
+        self._looked, self._reason = 0, "complete"
         for start in range(0, len(samples), BLOCK):
             while test.continuous and self._open >= self._ahead:
                 yield Wait()

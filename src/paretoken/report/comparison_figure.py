@@ -171,7 +171,7 @@ def _alpha(results: Results) -> float:
 def _scale(judgement: Judgement) -> _Scale:
     d = judgement.difference
     sign = -1 if d.smaller_is_better else 1
-    if d.smaller_is_better and d.relative_low is not None and d.relative_high is not None and d.mean_a > 0:
+    if d.smaller_is_better and d.relative_low is not None and d.relative_high is not None and d.mean_a:
         return _Scale(relative=True, unit=100 / d.mean_a, sign=sign)
     return _Scale(relative=False, unit=1.0, sign=sign)
 
