@@ -57,6 +57,7 @@ def write_run(
     status: str = "finished",
     question: str = "Does the terse prompt cut cost by 30 % or more without losing more than 0.01 BERTScore F1?",
     scored: bool = True,
+    metric: str = "bertscore_f1",
     **lock: object,
 ) -> None:
     """Write a synthetic run into a database."""
@@ -119,7 +120,10 @@ def write_run(
         **lock,
     }  # fmt: skip
     info = RunInfo(run, "product-copy", "identity", START.isoformat(), "running", "", lock)
-    samples = [(f"s{i}", {"input": f"secret input {i}", "reference": f"reference {i}", "fields": {}}) for i in range(n)]
+    samples = [
+        (f"s{i}", {"input": f"secret input {i}", "reference": f"reference {i}", "fields": {"kind": "ab"[i % 2]}})
+        for i in range(n)
+    ]
     hardness = rng.normal(0, 0.04, n)
     entries: list[Attempt | Call | Score] = []
     for arm, variant in zip(arms, variants, strict=True):
@@ -139,7 +143,7 @@ def write_run(
             entries.append(Call(request, at, response, billed_usd=cost))
             value = arm.quality + hardness[i] + rng.normal(0, 0.015)
             if scored:
-                entries.append(Score(origin, "bertscore", "bertscore_f1", float(value)))
+                entries.append(Score(origin, "bertscore", metric, float(value)))
     with Database(path) as database:
         book = RunBook(database)
         book.open(info, "d" * 64, samples)
@@ -147,6 +151,48 @@ def write_run(
         if status != "running":
             end = START + timedelta(seconds=n + 60)
             book.close(run, status=status, reason="", at=end.isoformat())
+
+
+def ab_lock(arms: Sequence[Arm], metric: str = "bertscore_f1", **plan: object) -> dict[str, object]:
+    """What the lock of an A/B test says that may be looked at while it runs; the first arm is the control."""
+    variants = [arm.variant for arm in arms]
+    ids, labels = [v.id for v in variants], label_variants(variants)
+    declared = {"kind": "abtest", "control": ids[0], "treatment": ids[1:], "margin": {metric: 0.03}, "alpha": 0.05,
+                "mode": "continuous"}  # fmt: skip
+    most = {"list_usd": 0.00002, "output_tokens": 200.0, "input_tokens": 100.0}
+    return {
+        "plan": declared | plan,
+        "scorers": [{"name": "bertscore", "metrics": [metric], "provenance": "", "ranges": {metric: [0, 1]}}],
+        "variants": [
+            {
+                "id": v.id,
+                "label": labels[v.id],
+                "prompt": v.prompt,
+                "model": v.model,
+                "params": dict(v.params),
+                "most": most,
+            }
+            for v in (arm.variant for arm in arms)
+        ],
+        "objectives": {"minimize": ["list_usd"], "maximize": [metric], "subject_to": {}},
+    }  # fmt: skip
+
+
+def write_ab(path: Path, arms: Sequence[Arm] = ARMS[:3], *, n: int = 160, **plan: object) -> Results:
+    """Write an A/B test's run and open it."""
+    write_run(path, arms, n=n, **ab_lock(arms, **plan))
+    with Database(path) as database:
+        return Results.load(database, "last")
+
+
+@pytest.fixture(scope="session")
+def write_test() -> Callable[..., Results]:
+    return write_ab
+
+
+@pytest.fixture(scope="session")
+def lock_of_test() -> Callable[..., dict[str, object]]:
+    return ab_lock
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.offsetbox import AnnotationBbox, TextArea
 
@@ -106,6 +108,17 @@ def test_a_second_font_serves_what_the_base_font_lacks(monkeypatch: pytest.Monke
     assert fonts.can_draw(f"a {lacking[0]}", families)
     assert not fonts.can_draw("\U0010fffd", families)
     assert fonts.drawable("ab\U0010fffdc", families) == "abc"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=120),
+       st.integers(44, 140), st.integers(1, 4))  # fmt: skip
+def test_lines_are_no_wider_than_asked_and_keep_every_word_that_fits(text: str, columns: int, most: int) -> None:
+    found = fonts.lines(text, columns, most)
+    assert 1 <= len(found) <= most
+    assert all(fonts._columns(line) <= columns for line in found)
+    kept = "".join("".join(found).split())
+    whole = "".join(text.split())
+    assert kept == whole or (found[-1].endswith(" …") and whole.startswith(kept.removesuffix("…")))
 
 
 def test_many_variants_name_only_as_many_as_there_is_room_for(

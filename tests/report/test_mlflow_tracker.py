@@ -14,6 +14,7 @@ from paretoken.core.registry import load
 from paretoken.records import Database
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.mlflow_tracker import MlflowTracker, open_line
+from paretoken.report.verdicts import course_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,11 +156,13 @@ def test_tables_texts_and_figure(projected: tuple[MlflowClient, Results]) -> Non
     client, results = projected
     parent, children = runs_of(client)
     assert artifacts(client, parent) == {
-        "verdict.txt", "FINDINGS.md", "lock.json", "spec.json", "front.png", "variants.json",
+        "verdict.txt", "verdict.json", "FINDINGS.md", "lock.json", "spec.json", "front.png", "variants.json",
+        *(f"comparison-{name}.png" for name in ("terse", "bullets", "chatty")),
         *(f"prompts/{name}@3f9a1c.md" for name in results.labels.values()),
     }  # fmt: skip
     assert json.loads(read(client, parent, "lock.json")) == results.run.lock
-    assert read(client, parent, "verdict.txt").splitlines() == [c.sentence for c in results.comparisons]
+    assert read(client, parent, "verdict.txt").splitlines() == results.verdicts
+    assert json.loads(read(client, parent, "verdict.json"))["verdicts"] == results.verdicts
     assert read(client, children["terse"], "terse@3f9a1c.md") == "# user\nBe terse."
     table = json.loads(read(client, children["bullets"], "records.json"))
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
@@ -169,6 +172,116 @@ def test_tables_texts_and_figure(projected: tuple[MlflowClient, Results]) -> Non
     assert {"secret input 5", "secret answer 5"} <= {text for row in rows for text in (row["input"], row["answer"])}
     logged = json.loads(children["bullets"].data.tags["mlflow.loggedArtifacts"])
     assert logged == [{"path": "records.json", "type": "table"}]
+
+
+@pytest.fixture(scope="module")
+def tested(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, write: Callable[..., None],
+    lock_of_test: Callable[..., dict[str, Any]], arm: Callable[..., Any],
+) -> tuple[MlflowClient, Results]:  # fmt: skip
+    """A test that has a winner, with labels and a metric that file names and MLflow's keys do not allow."""
+    root = tmp_path_factory.mktemp("tested")
+    (root / "mlruns").mkdir()
+    shutil.copy(empty_store, root / "mlruns" / "mlflow.db")
+    metric = "fluency (1/5)"
+    arms = [arm("verbose", output_tokens=120), arm("简洁"), arm("a/b", quality=0.6), arm("a b", quality=0.6)]
+    lock = lock_of_test(arms, metric, confirm=0.5, segments=["kind"], margin={metric: 0.05})
+    return project(root, write, arms=arms, n=240, metric=metric, **lock)
+
+
+def test_each_treatment_has_its_verdict_in_tags_and_the_parent_has_all(tested: tuple[MlflowClient, Results]) -> None:
+    client, results = tested
+    parent, children = runs_of(client)
+    assert {c.verdict for c in results.comparisons} == {"cheaper, not worse", "worse"}
+    for comparison in results.comparisons:
+        tags = children[comparison.treatment].data.tags
+        assert tags["verdict"] == comparison.sentence
+        assert tags["verdict.short"] == comparison.verdict
+        assert tags["verdict.list_usd"] == comparison.cost.finding
+        assert tags["verdict.fluency _1_5_"] == comparison.quality[0].finding
+    assert not any(key.startswith("verdict") for key in children["verbose"].data.tags)
+    assert parent.data.tags["verdict"].splitlines() == results.verdicts
+    assert len(results.verdicts) == 4
+    assert results.confirmation is not None
+    assert parent.data.tags["confirmed"] == results.confirmation.sentence
+    assert parent.data.tags["confirmed.short"] == results.confirmation.verdict == "cheaper, not worse"
+
+
+def test_final_intervals_are_metrics_of_the_treatment(tested: tuple[MlflowClient, Results]) -> None:
+    client, results = tested
+    _, children = runs_of(client)
+    for comparison in results.comparisons:
+        metrics = children[comparison.treatment].data.metrics
+        for name, d in [
+            ("list_usd", comparison.cost.difference),
+            ("fluency _1_5_", comparison.quality[0].difference),
+            *((j.difference.name, j.difference) for j in comparison.others),
+        ]:
+            found = {key: metrics.get(f"difference/{name}{key}") for key in ("", "_low", "_high")}
+            assert found == {"": pytest.approx(d.difference), "_low": d.low, "_high": d.high}
+        cost = comparison.cost.difference
+        assert metrics["relative/list_usd_low"] == pytest.approx(cost.relative_low)
+    assert not any("/" in key for key in children["verbose"].data.metrics)
+
+
+def test_the_shrinking_interval_is_a_chart_over_samples(tested: tuple[MlflowClient, Results]) -> None:
+    client, results = tested
+    _, children = runs_of(client)
+    comparison = results.comparisons[0]
+    run = children[comparison.treatment].info.run_id
+    for name, points in course_of(results, comparison).paths.items():
+        key = "path/" + name.replace("(1/5)", "_1_5_")
+        for end, value in (("", "difference"), ("_low", "low"), ("_high", "high")):
+            found = [(m.step, m.value) for m in client.get_metric_history(run, key + end)]
+            wanted = [(n, x) for n, d in points if (x := getattr(d, value)) is not None]
+            assert sorted(found) == [(n, pytest.approx(x)) for n, x in wanted]
+            assert found
+    assert max(n for n, _ in points) == 120
+
+
+def test_each_comparison_has_a_picture_of_its_own_and_so_has_the_confirmation(
+    tested: tuple[MlflowClient, Results],
+) -> None:
+    client, results = tested
+    parent, _ = runs_of(client)
+    ids = {label: id_ for id_, label in results.labels.items()}
+    pictures = {name.removesuffix(".png") for name in artifacts(client, parent) if name.startswith("co")}
+    assert pictures == {
+        "confirmation",
+        "comparison-简洁",
+        f"comparison-a_b-{ids['a/b']}",
+        f"comparison-a_b-{ids['a b']}",
+    }
+    body = json.loads(read(client, parent, "verdict.json"))
+    assert body["confirmation"]["sentence"] == parent.data.tags["confirmed"]
+    assert len(body["segments"]) == 6
+
+
+def test_a_path_longer_than_mlflow_takes_at_once_is_logged_in_parts(
+    root: Path, write: Callable[..., None], lock_of_test: Callable[..., dict[str, Any]], arm: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("paretoken.report.mlflow_projection.BATCH", 50)
+    arms = [arm("verbose"), arm("terse")]
+    client, results = project(root, write, arms=arms, n=60, **lock_of_test(arms))
+    _, children = runs_of(client)
+    points = course_of(results, results.comparisons[0]).paths["bertscore_f1"]
+    assert len(points) > 17
+    found = client.get_metric_history(children["terse"].info.run_id, "path/bertscore_f1")
+    assert len(found) == len(points)
+
+
+def test_a_grid_has_verdicts_but_neither_paths_nor_pictures_of_every_pair(
+    root: Path, write: Callable[..., None]
+) -> None:
+    client, results = project(root, write, plan={"kind": "grid"})
+    parent, children = runs_of(client)
+    (comparison,) = results.comparisons
+    run = children[comparison.treatment].data
+    assert run.tags["verdict.short"] == comparison.verdict
+    assert "difference/list_usd" in run.metrics
+    assert not any(key.startswith("path/") for key in run.metrics)
+    assert not any(name.startswith("comparison") for name in artifacts(client, parent))
 
 
 def test_a_deleted_store_comes_back(root: Path, empty_store: Path, write: Callable[..., None]) -> None:

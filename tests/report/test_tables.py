@@ -124,3 +124,56 @@ def test_a_run_without_records_has_findings(tmp_path: Path, write: Callable[...,
     assert front_rows(results) == []
     assert "No records yet." in findings(results)
     assert results.summary_frame().empty
+
+
+def section(text: str, head: str) -> str:
+    return text.split(f"## {head}\n")[1].split("\n## ")[0]
+
+
+def test_a_test_has_a_table_of_differences(tmp_path: Path, write_test: Callable[..., Results]) -> None:
+    results = write_test(tmp_path / "r.db", margin={"bertscore_f1": 0.03, "output_tokens": 5.0})
+    text = section(findings(results), "Differences")
+    for c in results.comparisons:
+        assert f"`{c.treatment}` against `verbose` (n = {c.n} of 160): **{c.verdict}**" in text
+    cost, quality, tokens, *others = [line for line in text.splitlines() if line.startswith("| ")][2:7]
+    judged = results.comparisons[0].judged
+    assert cost.startswith(f"| list_usd | {judged[0].difference.mean_a:.4g} | {judged[0].difference.mean_b:.4g} | ")
+    assert f"[{judged[0].difference.low:+.3g}, {judged[0].difference.high:+.3g}]" in cost
+    assert f"{100 * judged[0].difference.relative:+.3g} % [" in cost
+    assert cost.endswith("| **better** |")
+    assert quality.endswith("| **undecided** (margin 0.03) |")
+    assert tokens.endswith("| **better** (margin 5) |")
+    assert [line.split(" | ")[0] for line in others] == ["| input_tokens", "| latency_s"]
+    assert all("**" not in line and ", for information" in line for line in others)
+
+
+def test_a_grid_has_no_table_of_differences(tmp_path: Path, write: Callable[..., None]) -> None:
+    write(tmp_path / "r.db", plan={"kind": "grid"})
+    with Database(tmp_path / "r.db") as database:
+        text = findings(Results.load(database, "last"))
+    assert "## Differences" not in text
+    assert "## Segments" not in text
+
+
+def test_segments_are_shown_for_exploring(tmp_path: Path, write_test: Callable[..., Results]) -> None:
+    results = write_test(tmp_path / "r.db", segments=["kind"])
+    text = section(findings(results), "Segments")
+    assert "no claim is made" in text
+    rows = [line for line in text.splitlines() if line.startswith("| kind = ")]
+    assert [row.split(" | ")[:3] for row in rows] == [
+        [f"| kind = {value}", treatment, str(c.n)]
+        for (_, value, c), treatment in zip(results.segments(), ["terse", "bullets"] * 2, strict=True)
+    ]
+    assert all(row.endswith(f"| {c.verdict} |") for row, (_, _, c) in zip(rows, results.segments(), strict=True))
+
+
+def test_confirmation_and_warnings_are_in_the_findings(
+    tmp_path: Path, write_test: Callable[..., Results], arm: Callable[..., object]
+) -> None:
+    arms = [arm("verbose", output_tokens=120), arm("terse")]
+    text = findings(write_test(tmp_path / "a.db", arms, n=300, confirm=0.5))
+    assert "- confirmed on held-out samples: " in section(text, "Verdict")
+    assert "(n = 150 of 150, held out): **cheaper, not worse**" in section(text, "Differences")
+    results = write_test(tmp_path / "b.db", arms, n=120, sequence="asymptotic")
+    (warning, *_) = results.comparisons[0].warnings
+    assert f"Mind:\n\n- {warning}" in section(findings(results), "Differences")

@@ -10,20 +10,26 @@ import numpy as np
 from paretoken.analysis.difference import Measure, PairedDifference, Rules, measure
 from paretoken.analysis.paired import PairedT
 from paretoken.analysis.power import Reach, chance_to_decide, reach
-from paretoken.analysis.verdict import Comparison, decide_family, judge_alone, judge_family, without_warning
+from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
+from paretoken.analysis.verdict import Comparison, Finding, decide_family, judge_alone, judge_family, without_warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from paretoken.analysis.panel import Panel
-    from paretoken.analysis.verdict import Finding
 
 FUTILE = 0.05
 """Chance of a decision below which a question is given up."""
 MIN_LOOK = 30
 """Samples before which nothing is given up."""
+ANYTIME_ERROR = 0.025
+"""Error of each end of a variant's own interval."""
+WON = ("cheaper", "cheaper, not worse", "cheaper, better")
+"""Verdicts that make a treatment the winner, or confirm it."""
 INFORMATIVE = ("input_tokens", "output_tokens", "latency_s")
 
+Found = tuple[Measure, float | None, Finding]
+"""What was found of a quantity with a margin, or None for none."""
 Mode = Literal["fixed", "continuous"]
 Population = Literal["beyond", "dataset"]
 
@@ -149,7 +155,9 @@ class AbTest:
             swapped = swap[pairs.cluster]
             a, b = pairs.control, pairs.treatment
             pairs = replace(pairs, control=np.where(swapped, b, a), treatment=np.where(swapped, a, b))
-        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment)
+        whole = n_units is None or n_units == panel.n_units
+        surprise = panel.surprise(name, len(pairs)) if whole and self.relabel is None else None
+        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment, surprise)
 
     def _questions(self, panel: Panel, n_units: int | None) -> Iterator[tuple[str, Measure, float | None]]:
         for treatment in self.treatments:
@@ -196,9 +204,7 @@ class AbTest:
         good = [
             (c.cost.difference.mean_b, treatment)
             for c, treatment in zip(selected, self.treatments, strict=True)
-            if c.cost is not None
-            and c.cost.difference.mean_b is not None
-            and c.verdict in ("cheaper", "cheaper, not worse", "cheaper, better")
+            if c.cost is not None and c.cost.difference.mean_b is not None and c.verdict in WON
         ]
         return min(good)[1] if good else None
 
@@ -215,18 +221,18 @@ class AbTest:
         confirmed = alone.compare(held_out, part="held out", n_units=panel.n_units)[0]
         return compared, confirmed if confirmed.n else None
 
-    def findings(self, panel: Panel) -> tuple[dict[str, list[tuple[Measure, float | None, Finding]]], float]:
+    def findings(self, panel: Panel, n_units: int | None = None) -> tuple[dict[str, list[Found]], float]:
         """What is found of every treatment so far, without intervals, and the error of one end."""
-        asked = list(self._questions(panel, None))
+        asked = list(self._questions(panel, n_units))
         found, error = decide_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=self._unseen(asked, 0))
-        by_treatment: dict[str, list[tuple[Measure, float | None, Finding]]] = {t: [] for t in self.treatments}
+        by_treatment: dict[str, list[Found]] = {t: [] for t in self.treatments}
         for (treatment, m, margin), finding in zip(asked, found, strict=True):
             by_treatment[treatment].append((m, margin, finding))
         return by_treatment, error
 
-    def look(self, panel: Panel) -> dict[str, str]:
+    def look(self, panel: Panel, n_units: int | None = None) -> dict[str, str]:
         """Treatments that need no further samples: `answered` or `futile`, by variant id."""
-        by_treatment, error = self.findings(panel)
+        by_treatment, error = self.findings(panel, n_units)
         horizon = len(panel.samples)
         done = {}
         for treatment, found in by_treatment.items():
@@ -238,6 +244,27 @@ class AbTest:
             ):
                 done[treatment] = "futile"
         return done
+
+    def estimate(self, panel: Panel, variant: str, name: str) -> tuple[float, float] | None:
+        """Bounds of a variant's mean that hold at every look; None where nothing is known yet.
+
+        Args:
+            panel: The planned samples and what is known of them.
+            variant: Variant id.
+            name: The quantity.
+        """
+        if variant not in panel.variants or name not in panel.values:
+            return None
+        row = panel.values[name][panel.variants.index(variant), : panel.whole(variant)]
+        values = row[~np.isnan(row)]
+        ends = (self.ranges or {}).get(variant, {}).get(name)
+        if not len(values):
+            return None
+        one = np.ones(len(values))
+        if ends is None or values.min() < ends[0] or values.max() > ends[1]:
+            spread = len(values) >= BURN_IN and np.ptp(values) > 0
+            return Asymptotic(values, one, len(panel.samples)).interval(ANYTIME_ERROR) if spread else None
+        return Betting(values, one, *ends, horizon=len(panel.samples)).interval(ANYTIME_ERROR)
 
     def reach(self, panel: Panel, treatment: str, planned: int) -> list[Reach]:
         """What a number of samples can show of a treatment, from pairs that are recorded.
@@ -265,7 +292,9 @@ class AbTest:
         own = (self.ranges or {}).get(treatment, {}).get(name)
         return own[1] - own[0] if own is not None and self.continuous and self.sequence == "betting" else 0.0
 
-    def path(self, panel: Panel, treatment: str, name: str, n_points: int = 40) -> list[tuple[int, PairedDifference]]:
+    def path(
+        self, panel: Panel, treatment: str, name: str, n_points: int = 40, *, n_units: int | None = None
+    ) -> list[tuple[int, PairedDifference]]:
         """How the interval of a quantity shrank: its confidence sequence after ever more samples.
 
         Args:
@@ -273,19 +302,22 @@ class AbTest:
             treatment: Variant id.
             name: The quantity.
             n_points: Most looks; they lie evenly.
+            n_units: Size of the population, where the panel is a part of it.
 
         Returns:
-            `(samples, difference)`; the level is that of a single question.
+            `(samples, difference)`, each number of samples once; the level is that of a single question.
         """
+        if not {self.control, treatment} <= set(panel.variants):
+            return []
         test = replace(self.anytime(), treatments=(treatment,))
         n = panel.whole(self.control, treatment)
-        points = []
+        points = {}
         for k in np.unique(np.linspace(min(10, n), n, n_points).astype(int)):
             seen = panel.seen(int(k))
-            found = test._measure(seen, treatment, name, None)
-            if found is not None and found.evidence is not None and len(found.pairs):
-                points.append((len(found.pairs), found.at(self.alpha / 2)))
-        return points
+            found = test._measure(seen, treatment, name, n_units)
+            if found is not None and found.evidence is not None and len(found.pairs) not in points:
+                points[len(found.pairs)] = found.at(self.alpha / 2)
+        return list(points.items())
 
     def false_differences(self, panel: Panel, n: int = 1000) -> float:
         """Share of random relabellings of these very pairs in which a difference is found, where there is none.

@@ -192,7 +192,14 @@ def _quantile(name: str) -> float | None:
     return LATENCY_QUANTILES.get(name.partition(".")[2])
 
 
-def measure(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str) -> Measure | None:
+def measure(
+    name: str,
+    pairs: Pairs,
+    rules: Rules,
+    control: str,
+    treatment: str,
+    surprise: NDArray[np.float64] | None = None,
+) -> Measure | None:
     """Collect the evidence on one quantity.
 
     Args:
@@ -201,6 +208,7 @@ def measure(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str)
         rules: How the test was declared.
         control: Variant id, to find the bounds of its values.
         treatment: Likewise.
+        surprise: Of the difficulty of these samples, if it is known of the whole population.
 
     Returns:
         None where no sample was put to both.
@@ -226,10 +234,17 @@ def measure(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str)
         evidence = PairedT(s, sizes, unseen, _discordant(pairs, sizes))
         ratio = FiellerRatio(s_treatment, s_control, unseen) if positive else None
         return Measure(name, pairs, evidence, ratio, residuals=evidence.residuals if unseen else None)
-    return _bounded(name, pairs, rules, control, treatment)
+    return _bounded(name, pairs, rules, control, treatment, surprise)
 
 
-def _bounded(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str) -> Measure:
+def _bounded(
+    name: str,
+    pairs: Pairs,
+    rules: Rules,
+    control: str,
+    treatment: str,
+    surprise: NDArray[np.float64] | None = None,
+) -> Measure:
     """Evidence by betting, which needs bounds and no spread; asymptotic where there are none."""
     s_control, s_treatment, sizes = pairs.units()
     s = s_treatment - s_control
@@ -239,9 +254,12 @@ def _bounded(name: str, pairs: Pairs, rules: Rules, control: str, treatment: str
     if a is None or b is None or rules.sequence == "asymptotic":
         return _asymptotic(name, pairs, rules)
     total = rules.n_units if finite else None
+    known = surprise is not None and finite and len(sizes) == len(pairs)
     try:
-        betting = Betting(s, sizes, b[0] - a[1], b[1] - a[0], w_max=float(rules.max_unit), horizon=rules.horizon,
-                          total=total)  # fmt: skip
+        betting = Betting(
+            s, sizes, b[0] - a[1], b[1] - a[0], w_max=float(rules.max_unit), horizon=rules.horizon, total=total,
+            surprise=surprise if known else None, surprise_max=b[1] - b[0] if known else 0.0,
+        )  # fmt: skip
         by_ratio = None
         if positive and a[0] >= 0 and b[0] >= 0:
             by_ratio = Betting(s_treatment, s_control, 0.0, math.inf, w_max=a[1] * rules.max_unit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +57,7 @@ class Panel:
         cluster: Cluster of each sample; without clusters each sample is its own.
         asked: Whether all repeats are recorded, shape `(n_variants, n)`.
         values: Means over repeats by name, shape `(n_variants, n)`; NaN where there is none.
+        difficulty: What other variants scored on each planned sample in earlier runs, by metric, shape `(n,)`.
     """
 
     samples: Sequence[str]
@@ -64,6 +65,25 @@ class Panel:
     cluster: NDArray[np.int64]
     asked: NDArray[np.bool_]
     values: Mapping[str, NDArray[np.float64]]
+    difficulty: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def with_difficulty(self, known: Mapping[str, Mapping[str, float]]) -> Panel:
+        """With the difficulty of samples, by metric and sample id; metrics that lack a sample are left out."""
+        rows = {
+            name: np.array([of[id_] for id_ in self.samples])
+            for name, of in known.items()
+            if all(id_ in of for id_ in self.samples)
+        }
+        return replace(self, difficulty=rows)
+
+    def surprise(self, name: str, n: int) -> NDArray[np.float64] | None:
+        """By how much the difficulty of each of the first n samples exceeds the mean of those not drawn before it."""
+        known = self.difficulty.get(name)
+        if known is None:
+            return None
+        left = known.sum() - np.concatenate([[0.0], np.cumsum(known)[:-1]])
+        surprises: NDArray[np.float64] = known - left / np.arange(len(known), 0, -1)
+        return surprises[:n]
 
     def only(self, chosen: NDArray[np.bool_]) -> Panel:
         """Some of the samples."""
@@ -73,6 +93,7 @@ class Panel:
             cluster=self.cluster[chosen],
             asked=self.asked[:, chosen],
             values={name: rows[:, chosen] for name, rows in self.values.items()},
+            difficulty={},
         )
 
     def seen(self, n: int) -> Panel:

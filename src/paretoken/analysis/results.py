@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from paretoken.analysis.abtest import AbTest
+from paretoken.analysis.abtest import WON, AbTest
 from paretoken.analysis.front import Standing, find_front
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.verdict import Comparison
 
 
@@ -94,13 +95,34 @@ class Results:
 
     @cached_property
     def summaries(self) -> list[VariantSummary]:
-        """One summary per variant that has records."""
-        return summarize(self.table, self.labels)
+        """One summary per variant that has records; in a run that may be stopped by what it shows, so are intervals."""
+        summaries = summarize(self.table, self.labels)
+        if (test := self.test) is None or not test.continuous:
+            return summaries
+        return [replace(s, estimates=self._anytime(test, s)) for s in summaries]
+
+    def _anytime(self, test: AbTest, summary: VariantSummary) -> dict[str, Estimate]:
+        """A variant's estimates with intervals that hold at every look; without one where none is shown."""
+        wanted = ("list_usd", *self.metrics, *self.objectives.names)
+        found = {name: test.estimate(self.panel, summary.variant, name) for name in wanted}
+        ends = {name: (None, None) if interval is None else interval for name, interval in found.items()}
+        return {
+            name: replace(estimate, low=ends.get(name, (None, None))[0], high=ends.get(name, (None, None))[1])
+            for name, estimate in summary.estimates.items()
+        }
 
     @cached_property
     def standings(self) -> list[Standing]:
-        """The Pareto standing of every variant that has records."""
-        return find_front(self.summaries, self.objectives)
+        """The Pareto standing of every variant that has records.
+
+        Where an A/B test let some variants go early, who beats whom is judged on the samples that all have answered.
+        """
+        own = {summary.variant: summary for summary in self.summaries}
+        if self.test is None or len({summary.n for summary in self.summaries}) < 2:
+            return find_front(self.summaries, self.objectives)
+        common = summarize(self.table.common(), self.labels)
+        judged = common if len(common) == len(own) else self.summaries
+        return [replace(s, summary=own[s.summary.variant]) for s in find_front(judged, self.objectives)]
 
     def variant_id(self, reference: str) -> str:
         """The variant meant by a label or an id.
@@ -121,7 +143,8 @@ class Results:
         clusters = {id_: str(body.get("cluster") or f"sample/{id_}") for id_, body in self.samples.items()}
         grouped = clusters if any("cluster" in body for body in self.samples.values()) else None
         order, cluster = drawn(ids, int(cast("int", self.run.lock["seed"])), grouped)
-        return tabulate(self.table, order, cluster, self.repeats)
+        known = cast("dict[str, dict[str, float]]", self.run.lock.get("difficulty", {}))
+        return tabulate(self.table, order, cluster, self.repeats).with_difficulty(known)
 
     @property
     def repeats(self) -> int:
@@ -130,8 +153,14 @@ class Results:
 
     @cached_property
     def test(self) -> AbTest | None:
-        """The A/B test that was declared; None for other plans."""
-        return AbTest.of(self.run.lock) if self.plan["kind"] == "abtest" else None
+        """The A/B test that was declared; None for other plans.
+
+        One of fixed size may be read once, at its end: before, its intervals are those that hold at every look.
+        """
+        if self.plan["kind"] != "abtest":
+            return None
+        test = AbTest.of(self.run.lock)
+        return test if self.run.status == "finished" else test.anytime()
 
     def compare(self, control: str, treatment: str) -> Comparison:
         """Judge one variant against another, as if no other had been tried.
@@ -180,7 +209,8 @@ class Results:
         """All that is to be said of the comparisons, one sentence each."""
         told = [comparison.sentence for comparison in self.comparisons]
         if (confirmed := self.confirmation) is not None:
-            told.append(f"confirmed on held-out samples: {confirmed.sentence}")
+            word = "confirmed" if confirmed.verdict in WON else "not confirmed"
+            told.append(f"{word} on held-out samples: {confirmed.sentence}")
         elif self.test is not None and self.test.confirm and told:
             told.append("nothing to confirm: no treatment is shown to be cheaper and not worse on the samples of the "
                         "selection")  # fmt: skip

@@ -24,6 +24,8 @@ SPREAD = 0.8
 N_BETS = 13
 MOST_AT_STAKE = 0.9
 """Largest share of the wealth that one observation can take."""
+LEARN = 10
+"""Observations before which nothing is taken out of them."""
 BURN_IN = 100
 """Observations before which an asymptotic sequence says nothing."""
 
@@ -44,13 +46,17 @@ class Betting:
         s_max: Largest possible s, needed where `high` is infinite.
         horizon: Planned number of observations.
         total: Size of the population, sampled without replacement; None is without end.
+        surprise: Of something known of the whole population, how much each observation's value exceeds the mean of
+            those not drawn before, shape `(n,)`. What s owes to it, as learnt from earlier observations, is taken out.
+        surprise_max: Largest possible absolute surprise.
 
     Raises:
         ValueError: An observation is out of its bounds.
 
     Source: Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by betting", JRSS-B 86,
     equation (24) for the capital process and section 5 for sampling without replacement; the mixture over predictable
-    bets is theirs of section 4.3 with weights of our own.
+    bets is theirs of section 4.3 with weights of our own. What is taken out: Deng, Xu, Kohavi and Walker (2013),
+    "Improving the Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data", WSDM.
     """
 
     s: NDArray[np.float64]
@@ -61,7 +67,10 @@ class Betting:
     s_max: float = math.inf
     horizon: int = 100
     total: int | None = None
+    surprise: NDArray[np.float64] | None = None
+    surprise_max: float = 0.0
     estimate: float = field(init=False)
+    _slope: NDArray[np.float64] = field(init=False, repr=False)
     _spread: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,11 +82,31 @@ class Betting:
             raise ValueError("a weight is above its bound")
         weight = float(self.w.sum())
         object.__setattr__(self, "estimate", float(self.s.sum()) / weight if weight else math.nan)
+        object.__setattr__(self, "_slope", self._slopes())
         object.__setattr__(self, "_spread", self._spreads())
+
+    def _slopes(self) -> NDArray[np.float64]:
+        """Slope of s on the surprise, from the observations before; at most 1, none before the tenth. Shape `(n,)`."""
+        slopes = np.zeros(len(self.s))
+        if self.surprise is None or len(slopes) <= LEARN:
+            return slopes
+        count = np.arange(1, len(slopes) + 1)
+        mean_s, mean_u = (np.cumsum(x) / count for x in (self.s, self.surprise))
+        cov = np.cumsum(self.s * self.surprise) / count - mean_s * mean_u
+        var = np.cumsum(self.surprise**2) / count - mean_u**2
+        learnt = np.clip(cov / np.maximum(var, 1e-12), -1, 1)
+        slopes[LEARN:] = learnt[LEARN - 1 : -1]
+        return slopes
+
+    @property
+    def _owed(self) -> NDArray[np.float64]:
+        """What is taken out of each s; its expected value is zero, whatever the distribution."""
+        return self._slope * (0.0 if self.surprise is None else self.surprise)
 
     def _spreads(self) -> NDArray[np.float64]:
         """Standard deviation of `s - m w` at the m of the observations before, shape `(n,)`."""
-        sums = [np.cumsum(x) for x in (self.s, self.w, self.s * self.s, self.s * self.w, self.w * self.w)]
+        kept = self.s - self._owed
+        sums = [np.cumsum(x) for x in (kept, self.w, kept * kept, kept * self.w, self.w * self.w)]
         s, w, ss, sw, ww = (np.concatenate([[0.0], x[:-1]]) for x in sums)
         before = np.arange(len(self.s))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -104,7 +133,8 @@ class Betting:
         if self.total is not None:
             drawn = np.arange(len(x))
             expected = -np.concatenate([[0.0], np.cumsum(x)[:-1]]) / (self.total - drawn)
-        room = expected - least
+        room = expected - least + np.abs(self._slope) * self.surprise_max
+        seen = x - sign * self._owed
         if not len(x):
             return x
         effects = DESIGN_EFFECT / self.horizon**0.5 * np.exp(SPREAD * np.linspace(-2.4, 2.4, N_BETS))
@@ -113,7 +143,7 @@ class Betting:
             most = np.where(room > 0, MOST_AT_STAKE / room, 0.0)
             bets = np.minimum(effects[:, None] / self._spread, most)
         wealth = np.log(weights / weights.sum())[:, None]
-        wealth = wealth + np.cumsum(np.log1p(bets * (x - expected)), axis=1)
+        wealth = wealth + np.cumsum(np.log1p(bets * (seen - expected)), axis=1)
         peak = wealth.max(axis=0)
         mixed: NDArray[np.float64] = peak + np.log(np.exp(wealth - peak).sum(axis=0))
         mixed[np.maximum.accumulate(room < -1e-12 * (1 + abs(least)))] = math.inf

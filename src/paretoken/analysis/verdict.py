@@ -81,6 +81,8 @@ class Comparison:
     def verdict(self) -> str:
         """In a word or two: `cheaper, not worse`, `cheaper, better`, `dearer, better`, `worse`, `undecided`, ..."""
         rest = [j for j in self.judged if j is not self.cost]
+        if not self.judged:
+            return "cannot tell"
         if any(j.finding == "worse" for j in rest):
             return "worse"
         quality = _joint(rest)

@@ -123,7 +123,7 @@ class AbPlanner:
         n = panel.whole(test.control, *open_) if open_ else 0
         if n >= max(self._looked + 1, round(self._looked * (1 + LOOK_AFTER))):
             self._looked = n
-            left.update(test.look(panel))
+            left.update(test.look(panel, self._panel.n_units))
 
 
 def _means(group: Sequence[Record]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.forecast import Forecast, forecast, predicted_body
+from paretoken.experiment.reach import recorded_difficulty
 from paretoken.experiment.resolve import load_design
 from paretoken.experiment.runner import Ending, Progress, drive
 from paretoken.records import (
@@ -228,7 +229,7 @@ def _open_run(design: Design, database: Database, estimate: Forecast, fresh: boo
             started_at=clock.now().isoformat(),
             status="running",
             reason="",
-            lock={**design.lock, "estimate": estimate.body()},
+            lock={**design.lock, "estimate": estimate.body(), "difficulty": recorded_difficulty(design, database)},
         )
         book.open(info, key, samples)
     return info
@@ -256,7 +257,8 @@ async def _go_on(
     caps = design.caps_of(info.scope)
     ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
     assumed = book_orphans(ledger, SqlJournal(database), clock)
-    info = replace(info, lock={**design.lock, "estimate": info.lock["estimate"]})
+    made_once = {name: info.lock[name] for name in ("estimate", "difficulty")}
+    info = replace(info, lock={**design.lock, **made_once})
     book.reopen(info.id, info.lock)
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
     progress = _progress(design, len(known), ledger.spent(info.scope))
@@ -274,7 +276,8 @@ async def _go_on(
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     try:
         on_progress(progress)
-        ending = await drive(design.planner(pilot), engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
+        planner = design.planner(pilot, cast("dict[str, dict[str, float]]", info.lock["difficulty"]))
+        ending = await drive(planner, engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")
             if progress.made:

@@ -85,8 +85,13 @@ class Design:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
         object.__setattr__(self, "labels", label_variants(self.variants))
 
-    def planner(self, pilot: int | None) -> Planner:
-        """A fresh planner for this design, or for the first `pilot` samples of its order."""
+    def planner(self, pilot: int | None, difficulty: Mapping[str, Mapping[str, float]]) -> Planner:
+        """A fresh planner for this design, or for the first `pilot` samples of its order.
+
+        Args:
+            pilot: Samples after which to stop; None is all.
+            difficulty: What other variants scored earlier, by metric and sample id.
+        """
         repeats, seed = self.spec.repeats, self.spec.seed
         if pilot is not None or (self.plan.get("mode") != "continuous" and not self.plan.get("confirm")):
             samples = draw_order(self.samples, seed, self.dataset.clusters)
@@ -96,6 +101,7 @@ class Design:
         from paretoken.experiment.abplanner import AbPlanner
 
         panel = empty_panel([v.id for v in self.variants], list(self.samples), seed, self.dataset.clusters)
+        panel = panel.with_difficulty(difficulty)
         return AbPlanner(
             self.variants, panel, AbTest.of(self.lock), repeats=repeats, seed=seed, ahead=self.spec.concurrency
         )

@@ -1,4 +1,4 @@
-"""What a planned A/B test will be able to tell, judged by the answers that are recorded."""
+"""What recorded answers tell a planned A/B test: what it will be able to show, and which samples are difficult."""
 
 from __future__ import annotations
 
@@ -51,3 +51,40 @@ def recorded_outlook(design: Design) -> list[Outlook]:
             panel = Results.load(database, run.id).panel
             found |= {t: reached for t in wanted if (reached := test.reach(panel, t, len(design.samples)))}
     return [Outlook(design.labels[t], reach) for t in test.treatments for reach in found.get(t, ())]
+
+
+def recorded_difficulty(design: Design, database: Database) -> dict[str, dict[str, float]]:
+    """What variants that are not in this test scored on its samples in earlier runs, by metric and sample id.
+
+    A test of these very samples that may be looked at all the time takes out of its differences what they owe to it.
+
+    Args:
+        design: The experiment.
+        database: Where runs are recorded.
+
+    Returns:
+        Means over variants, of metrics that are recorded for every sample; empty for other plans.
+    """
+    plan = design.plan
+    if plan["kind"] != "abtest" or plan["mode"] != "continuous" or plan["population"] != "dataset":
+        return {}
+    from paretoken.analysis.results import Results
+
+    own = {variant.id for variant in design.variants}
+    wanted = {metric: scorer.provenance for scorer in design.scorers for metric in scorer.metrics}
+    scores: dict[str, dict[str, list[float]]] = {}
+    for run in RunBook(database).all():
+        lock = cast("dict[str, Any]", run.lock)
+        alike = {m for s in lock["scorers"] for m in s["metrics"] if wanted.get(m) == s["provenance"]}
+        if lock["dataset"]["hash"] != design.dataset.hash or not alike:
+            continue
+        table = Results.load(database, run.id).table
+        for variant in (v for v in table.variant_ids if v not in own):
+            for metric in alike & set(table.values):
+                for index, value in zip(*table.of(variant).sample_means(metric), strict=True):
+                    scores.setdefault(metric, {}).setdefault(table.sample_ids[int(index)], []).append(float(value))
+    return {
+        metric: {id_: round(sum(values) / len(values), 6) for id_, values in of.items()}
+        for metric, of in scores.items()
+        if set(of) >= set(design.samples)
+    }

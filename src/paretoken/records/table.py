@@ -61,13 +61,19 @@ class RecordTable:
     def of(self, variant_id: str) -> RecordTable:
         """The records of one variant."""
         chosen = self.variant == (self.variant_ids.index(variant_id) if variant_id in self.variant_ids else -1)
+        return replace(self._only(chosen), unanswered_pico={variant_id: self.unanswered_pico.get(variant_id, 0)})
+
+    def common(self) -> RecordTable:
+        """The records of the samples that were put to every variant."""
+        met = np.zeros((len(self.variant_ids), len(self.sample_ids)), np.bool_)
+        met[self.variant, self.sample] = True
+        shared = np.asarray(met.all(axis=0))
+        return self._only(shared[self.sample])
+
+    def _only(self, chosen: NDArray[np.bool_]) -> RecordTable:
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self,
-            **{name: array[chosen] for name, array in arrays.items() if isinstance(array, np.ndarray)},
-            values={name: column[chosen] for name, column in self.values.items()},
-            unanswered_pico={variant_id: self.unanswered_pico.get(variant_id, 0)},
-        )
+        rows: dict[str, Any] = {name: a[chosen] for name, a in arrays.items() if isinstance(a, np.ndarray)}
+        return replace(self, **rows, values={name: column[chosen] for name, column in self.values.items()})
 
     def sample_means(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Means over repeats: one value per sample that has any, as `(sample indices, means)`."""

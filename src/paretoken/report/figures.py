@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from textwrap import wrap
 from typing import TYPE_CHECKING
-from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from paretoken.report.fonts import can_draw, drawable, families_for, strong_weight
+from paretoken.report.fonts import can_draw, drawable, families_for, lines, strong_weight
 from paretoken.report.tables import question_of
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def draw_front(results: Results) -> Figure:
     figure.text(0.09, 0.025, _note(results, points, steps, families), fontsize=7.5, color=SOFT, va="bottom",
                 fontfamily=families, parse_math=False)  # fmt: skip
     better = "higher" if larger_is_better else "lower"
-    axes.set_title(f"{_words(name)}  ({better} is better)", loc="left", fontsize=9, color=SOFT, pad=8)
+    axes.set_title(f"{words(name)}  ({better} is better)", loc="left", fontsize=9, color=SOFT, pad=8)
     axes.set_xlabel("List cost per 1,000 calls [USD]", fontsize=9, color=SOFT, loc="right", labelpad=6)
     if points:
         _name_points(figure, axes, points, steps, families)
@@ -110,7 +109,8 @@ def _height(results: Results) -> tuple[str, bool]:
     return next((name for name in goals.minimize if not name.startswith("list_usd")), "output_tokens"), False
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
+    """A quantity's name with its unit."""
     column, _, q = name.partition(".")
     return f"{q} {WORDS[column]}" if q else WORDS.get(column, column)
 
@@ -218,8 +218,7 @@ def _note(results: Results, points: Sequence[_Point], steps: Sequence[_Point], f
 def _title(results: Results, families: Sequence[str]) -> list[str]:
     question = question_of(results)
     text = question if can_draw(question, families) else drawable(results.run.id, families)
-    wide = sum(east_asian_width(c) in "WF" for c in text) > len(text) / 3
-    return wrap(text, 34 if wide else 62, max_lines=2, placeholder=" …")
+    return lines(text, 62, 2)
 
 
 def _named(points: Sequence[_Point], steps: Sequence[_Point]) -> list[_Point]:
@@ -258,12 +257,12 @@ def _name(axes: Axes, point: _Point, families: Sequence[str]) -> AnnotationBbox:
     halo = [withStroke(linewidth=2.5, foreground="white")]
     style = {"fontfamily": families, "parse_math": False, "path_effects": halo}
     strong = {"fontsize": 9, "color": INK, "fontweight": strong_weight(families)}
-    lines: list[Artist] = [
+    rows: list[Artist] = [
         TextArea(point.name, textprops=style | (strong if on_front else {"fontsize": 8, "color": SOFT}))
     ]
     if point.latency:
-        lines.append(TextArea(point.latency, textprops=style | {"fontsize": 7.5, "color": SOFT}))
-    box = AnnotationBbox(VPacker(children=lines, align="left", pad=0, sep=2), (point.x, point.y), xybox=(0, 0),
+        rows.append(TextArea(point.latency, textprops=style | {"fontsize": 7.5, "color": SOFT}))
+    box = AnnotationBbox(VPacker(children=rows, align="left", pad=0, sep=2), (point.x, point.y), xybox=(0, 0),
                          boxcoords="offset pixels", box_alignment=(0, 0), frameon=False, pad=0, zorder=5)  # fmt: skip
     axes.add_artist(box)
     return box

@@ -1,9 +1,11 @@
-"""Which installed fonts can draw a text, so that a figure never shows empty boxes."""
+"""Which installed fonts can draw a text, so that a figure never shows empty boxes, and where its lines end."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
@@ -49,6 +51,32 @@ def strong_weight(families: Iterable[str]) -> str:
     """`bold` where every family has it, else `normal`."""
     bold = {entry.name for entry in font_manager.fontManager.ttflist if entry.weight in ("bold", 700)}
     return "bold" if bold.issuperset(families) else "normal"
+
+
+def lines(text: str, columns: int, most: int) -> list[str]:
+    """The text in lines that are about equally wide in every script; what does not fit is cut off.
+
+    Args:
+        text: Words with spaces between them, or Chinese, which may break anywhere.
+        columns: Width of a line in Latin letters.
+        most: Most lines.
+    """
+    found: list[list[str]] = [[]]
+    for part in re.findall(r"\s+|[\u2e80-\uffef]|[^\s\u2e80-\uffef]{1,40}", text.strip()):
+        if _columns("".join(found[-1]) + part.rstrip()) > columns:
+            found.append([])
+        if found[-1] or not part.isspace():
+            found[-1].append(part)
+    if len(found) > most:
+        found = found[:most]
+        while _columns("".join(found[-1])) > columns - 2:
+            found[-1].pop()
+        found[-1] = ["".join(found[-1]).rstrip(), " …"]
+    return ["".join(line).rstrip() for line in found]
+
+
+def _columns(text: str) -> float:
+    return sum(1.85 if east_asian_width(c) in "WF" else 1.0 for c in text)
 
 
 @cache

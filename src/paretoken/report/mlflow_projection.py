@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.usage import ZERO
+from paretoken.report.comparison_figure import save_comparison
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.figures import save_front
 from paretoken.report.tables import findings, front_rows, question_of, standing_words
+from paretoken.report.verdicts import course_of, verdict_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Metric
 
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
+    from paretoken.analysis.verdict import Comparison
     from paretoken.records.table import RecordTable
     from paretoken.report.estimate import CostEstimate
+    from paretoken.report.verdicts import Course
 
 RUN_TAG = "paretoken.run"
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _TEXTS = ("input", "reference", "answer")
 _PAGE = 1000
+BATCH = 1000
+"""Most metrics that MLflow takes at once."""
 
 
 class Projection:
@@ -47,12 +54,15 @@ class Projection:
         self._lock = cast("Mapping[str, Any]", results.run.lock)
         self._cost = cost_estimate(results)
         self._dataset = _dataset_input(self._lock["dataset"])
+        self._comparisons = {c.treatment: c for c in results.comparisons}
+        tested = self._comparisons if results.test is not None else {}
+        self._courses = {label: course_of(results, comparison) for label, comparison in tested.items()}
 
     def write(self) -> None:
         """Replace what MLflow holds of the run."""
         self._delete()
         started = _milliseconds(datetime.fromisoformat(self._run.started_at))
-        parent = self._create(self._run.id, started, {"verdict": self._verdict(), "estimate": self._cost.outcome})
+        parent = self._create(self._run.id, started, self._outcome())
         ended = _milliseconds(datetime.fromisoformat(self._run.finished_at or self._run.started_at))
         table = self._table()
         for standing in self._results.standings:
@@ -105,10 +115,16 @@ class Projection:
 
     def _write_files(self, folder: Path) -> None:
         (folder / "verdict.txt").write_text(self._verdict() + "\n", encoding="utf-8")
+        (folder / "verdict.json").write_text(self._json(verdict_body(self._results)), encoding="utf-8")
         (folder / "FINDINGS.md").write_text(self._hide(findings(self._results)), encoding="utf-8")
         (folder / "lock.json").write_text(self._json(self._lock), encoding="utf-8")
         (folder / "spec.json").write_text(self._json(self._lock["spec"]), encoding="utf-8")
         save_front(self._results, folder / "front.png")
+        for label, course in self._courses.items():
+            name = f"comparison-{self._file_label(label)}.png"
+            save_comparison(self._results, self._comparisons[label], folder / name, course)
+        if (confirmation := self._results.confirmation) is not None:
+            save_comparison(self._results, confirmation, folder / "confirmation.png")
         (folder / "prompts").mkdir()
         for id_, prompt in self._lock["prompts"].items():
             (folder / "prompts" / _file_name(id_)).write_text(prompt["text"], encoding="utf-8")
@@ -117,7 +133,6 @@ class Projection:
         summary = standing.summary
         variant = self._results.variants[summary.variant]
         start_ms, end_ms = int(1000 * rows.at_s.min()), _end_ms(rows)
-        sentences = [c.sentence for c in self._results.comparisons if c.treatment == summary.label]
         tags = {
             "mlflow.parentRunId": parent,
             "prompt": variant.prompt,
@@ -125,11 +140,19 @@ class Projection:
             "variant": variant.id,
             "standing": standing_words(standing),
         }
-        run_id = self._create(summary.label, start_ms, tags | ({"verdict": sentences[0]} if sentences else {}))
+        comparison, course = self._comparisons.get(summary.label), self._courses.get(summary.label)
+        numbers = _numbers(standing)
+        if comparison is not None:
+            tags |= _findings(comparison)
+            numbers |= _differences(comparison)
+        run_id = self._create(summary.label, start_ms, tags)
         name, _, version = variant.prompt.partition("@")
         params = {"prompt": name, "prompt_version": version, "model": variant.model}
         chosen = {key: str(value) for key, value in variant.params}
-        self._log(run_id, _numbers(standing), self._common_params() | params | chosen, end_ms)
+        self._log(run_id, numbers, self._common_params() | params | chosen, end_ms)
+        points = [] if course is None else list(_path_metrics(course, end_ms))
+        for start in range(0, len(points), BATCH):
+            self._client.log_batch(run_id, metrics=points[start : start + BATCH])
         self._client.log_text(run_id, self._lock["prompts"][variant.prompt]["text"], _file_name(variant.prompt))
         self._client.log_table(run_id, table, "records.json")
         self._end(run_id, end_ms)
@@ -161,7 +184,20 @@ class Projection:
         return frame[[*first, *(name for name in frame if name not in first)]]
 
     def _verdict(self) -> str:
-        return "\n".join(comparison.sentence for comparison in self._results.comparisons)
+        return "\n".join(self._results.verdicts)
+
+    def _outcome(self) -> dict[str, str]:
+        """What the parent says of the whole run."""
+        tags = {"verdict": self._verdict(), "estimate": self._cost.outcome}
+        if (confirmation := self._results.confirmation) is not None:
+            tags |= {"confirmed": confirmation.sentence, "confirmed.short": confirmation.verdict}
+        return tags
+
+    def _file_label(self, label: str) -> str:
+        """A label as part of a file's name; with the variant's id where others would have the same."""
+        names = [_as_file(other) for other in self._courses]
+        name = _as_file(label)
+        return name if names.count(name) == 1 else f"{name}-{self._results.variant_id(label)}"
 
     def _json(self, value: object) -> str:
         return self._hide(json.dumps(value, ensure_ascii=False, indent=2))
@@ -183,7 +219,35 @@ def _numbers(standing: Standing) -> dict[str, float]:
         "usd_per_1k_tokens": summary.list_usd_per_1k_tokens,
         "on_front": float(standing.on_front),
     }
+    return {_as_key(name): value for name, value in numbers.items() if value is not None}
+
+
+def _findings(comparison: Comparison) -> dict[str, str]:
+    tags = {"verdict": comparison.sentence, "verdict.short": comparison.verdict}
+    return tags | {f"verdict.{_as_key(j.difference.name)}": j.finding for j in comparison.judged}
+
+
+def _differences(comparison: Comparison) -> dict[str, float]:
+    """The final intervals, in the quantities' units and relative to the control."""
+    numbers: dict[str, float | None] = {}
+    for judgement in (*comparison.judged, *(j for j in comparison.others if j not in comparison.judged)):
+        d = judgement.difference
+        name = _as_key(d.name)
+        numbers |= {f"difference/{name}": d.difference, f"difference/{name}_low": d.low,
+                    f"difference/{name}_high": d.high, f"relative/{name}": d.relative,
+                    f"relative/{name}_low": d.relative_low, f"relative/{name}_high": d.relative_high}  # fmt: skip
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _path_metrics(course: Course, at_ms: int) -> Iterator[Metric]:
+    """How each judged interval shrank: the step is the number of samples."""
+    from mlflow.entities import Metric
+
+    for name, points in course.paths.items():
+        for n, d in points:
+            for end, value in (("", d.difference), ("_low", d.low), ("_high", d.high)):
+                if value is not None:
+                    yield Metric(f"path/{_as_key(name)}{end}", value, at_ms, n)
 
 
 def _expected(cost: CostEstimate) -> dict[str, float]:
@@ -221,3 +285,12 @@ def _milliseconds(at: datetime) -> int:
 
 def _file_name(prompt: str) -> str:
     return f"{prompt.replace('/', '_')}.md"
+
+
+def _as_key(name: str) -> str:
+    """A quantity's name with what MLflow allows in keys; "/" would begin a group of charts."""
+    return re.sub(r"[^\w.\- ]", "_", name)
+
+
+def _as_file(label: str) -> str:
+    return re.sub(r"[^\w.=@+-]", "_", label)[:60]

@@ -10,12 +10,16 @@ from paretoken.records import project_root
 from paretoken.report.estimate import cost_estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from paretoken.analysis.difference import PairedDifference
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
+    from paretoken.analysis.verdict import Comparison, Judgement
 
 Cell = str | float | None
+MOST_RELATIVE = 10.0
+"""Ratio above which the end of a relative interval says nothing."""
 
 
 def question_of(results: Results) -> str:
@@ -89,10 +93,12 @@ def findings(results: Results) -> str:
         f"Run `{run.id}` ({run.status}{reason}), started {run.started_at}, seed {lock['seed']}, "
         f"{dataset['n']} samples of `{_near(dataset['path'])}` (`{str(dataset['hash'])[:12]}`).",
         "## Verdict",
-        _bullets(c.sentence for c in results.comparisons) or "Nothing to compare yet.",
+        _bullets(results.verdicts) or "Nothing to compare yet.",
         "## Variants",
         _front_table(results),
         _goals(results),
+        *(_differences(results) if results.test is not None else ()),
+        *_segments(results),
         "## Cost",
         _cost(results),
         "## How far to trust it",
@@ -135,6 +141,87 @@ def _goals(results: Results) -> str:
         f"subject to {', '.join(limits)}" if limits else "",
     ]
     return f"Objectives: {'; '.join(part for part in parts if part)}. Means with 95 % intervals, one value a sample."
+
+
+def _differences(results: Results) -> Iterator[str]:
+    """What an A/B test compared, quantity by quantity."""
+    confirmed = results.confirmation
+    comparisons = [c for c in (*results.comparisons, *([confirmed] if confirmed else ())) if c.judged]
+    if comparisons:
+        yield "## Differences"
+    for c in comparisons:
+        part = f", {c.part}" if c.part else ""
+        yield f"`{c.treatment}` against `{c.control}` (n = {c.n} of {c.planned}{part}): **{c.verdict}**"
+        heads = ["quantity", "control", "treatment", "difference", "interval", "relative", "finding"]
+        rows = [_difference_cells(j, declared=True) for j in c.judged]
+        rows += [_difference_cells(j, declared=False) for j in c.others if j not in c.judged]
+        yield "\n".join([_line(heads), _line(["---", *["---:"] * 5, "---"]), *map(_line, rows)])
+        yield f"{_levels(c)} The differences are treatment less control."
+        if c.warnings:
+            yield "Mind:\n\n" + _bullets(c.warnings)
+
+
+def _difference_cells(judgement: Judgement, *, declared: bool) -> list[str]:
+    d = judgement.difference
+    finding = "equivalent" if judgement.equivalent else judgement.finding
+    margin = "" if judgement.margin is None else f" (margin {judgement.margin:g})"
+    reason = "" if d.reason is None else f": {d.reason}"
+    return [
+        d.name,
+        f"{d.mean_a:.4g}",
+        f"{d.mean_b:.4g}",
+        f"{d.difference:+.3g}",
+        _interval(d),
+        _relative(d),
+        f"**{finding}**{margin}{reason}" if declared else f"{finding}, for information{reason}",
+    ]
+
+
+def _interval(d: PairedDifference) -> str:
+    if d.low is None and d.high is None:
+        return "–"
+    low, high = ("−∞" if d.low is None else f"{d.low:+.3g}"), ("∞" if d.high is None else f"{d.high:+.3g}")
+    return f"[{low}, {high}]"
+
+
+def _levels(comparison: Comparison) -> str:
+    declared = {f"{100 * j.difference.level:.3g} %" for j in comparison.judged}
+    others = {f"{100 * j.difference.level:.3g} %" for j in comparison.others if j not in comparison.judged}
+    told = f"Intervals of the declared questions: {', '.join(sorted(declared))}"
+    if others:
+        told += f"; of the others: {', '.join(sorted(others))}"
+    return f"{told}; they hold at every look." if comparison.anytime else f"{told}; they are read once."
+
+
+def _segments(results: Results) -> Iterator[str]:
+    """The comparisons within parts of the samples."""
+    segments = results.segments()
+    if not segments:
+        return
+    yield "## Segments"
+    yield "For exploring: parts of the samples, looked at one by one, of which no claim is made."
+    metrics = list(dict.fromkeys(j.difference.name for _, _, c in segments for j in c.quality))
+    rows = []
+    for column, value, c in segments:
+        quality = {j.difference.name: j.difference for j in c.quality}
+        cost = "–" if c.cost is None else _relative(c.cost.difference)
+        cells = [_with_interval(quality.get(name)) for name in metrics]
+        rows.append([f"{column} = {value}", c.treatment, str(c.n), cost, *cells, c.verdict])
+    heads = ["segment", "treatment", "n", "cost", *metrics, "verdict"]
+    yield "\n".join([_line(heads), _line(["---", "---", *["---:"] * (len(metrics) + 2), "---"]), *map(_line, rows)])
+
+
+def _relative(d: PairedDifference) -> str:
+    if d.relative is None:
+        return "–"
+    told = f"{100 * d.relative:+.3g} %"
+    if d.relative_low is None or d.relative_high is None or d.relative_high > MOST_RELATIVE:
+        return told
+    return f"{told} [{100 * d.relative_low:+.3g}, {100 * d.relative_high:+.3g}]"
+
+
+def _with_interval(d: PairedDifference | None) -> str:
+    return "–" if d is None else f"{d.difference:+.3g} {_interval(d)}"
 
 
 def _cost(results: Results) -> str:

@@ -1,0 +1,80 @@
+"""What an A/B test found, for a program to read, and how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from paretoken.analysis.abtest import AbTest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from paretoken.analysis.difference import PairedDifference
+    from paretoken.analysis.results import Results
+    from paretoken.analysis.verdict import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a comparison came about.
+
+    Attributes:
+        asked, planned: Samples put to both variants up to the first that was not; samples planned.
+        paths: Confidence sequence of each judged quantity by name: `(samples, difference)`; empty where there is none.
+    """
+
+    asked: int
+    planned: int
+    paths: Mapping[str, Sequence[tuple[int, PairedDifference]]]
+
+
+def course_of(results: Results, comparison: Comparison) -> Course:
+    """Follow a comparison from its first samples to its last.
+
+    Args:
+        results: The run.
+        comparison: One of its comparisons, or its confirmation.
+    """
+    control, treatment = (results.variant_id(label) for label in (comparison.control, comparison.treatment))
+    test = AbTest.of(results.run.lock, control, [treatment])
+    panel, n_units = results.panel, results.panel.n_units
+    if comparison.part:
+        selection, held_out = test.parts(panel)
+        panel = selection if held_out is None or comparison.part == "selection" else held_out
+    if not {control, treatment} <= set(panel.variants):
+        return Course(0, len(panel.samples), {})
+    paths = {
+        j.difference.name: test.path(panel, treatment, j.difference.name, n_units=n_units) for j in comparison.judged
+    }
+    return Course(panel.whole(control, treatment), len(panel.samples), paths)
+
+
+def verdict_body(results: Results) -> dict[str, Any]:
+    """All that a run's comparisons found, as plain JSON values.
+
+    Args:
+        results: The run.
+
+    Returns:
+        `verdicts`: one sentence each; `comparisons`; `confirmation`, the winner's on held-out samples, or None;
+        `segments`: of each a `column`, its `value` and the `comparison` within, for exploring; `plan`: what was
+        declared; `false_difference_rate`: of an A/A test, else None. A comparison has its attributes, `verdict` and
+        `sentence`.
+    """
+    confirmation = results.confirmation
+    return {
+        "verdicts": results.verdicts,
+        "comparisons": [_body(comparison) for comparison in results.comparisons],
+        "confirmation": None if confirmation is None else _body(confirmation),
+        "segments": [
+            {"column": column, "value": value, "comparison": _body(comparison)}
+            for column, value, comparison in results.segments()
+        ],
+        "plan": results.plan,
+        "false_difference_rate": results.false_difference_rate,
+    }
+
+
+def _body(comparison: Comparison) -> dict[str, Any]:
+    return asdict(comparison) | {"verdict": comparison.verdict, "sentence": comparison.sentence}
