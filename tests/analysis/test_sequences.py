@@ -12,9 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from paretoken.analysis.panel import Panel
 from paretoken.analysis.sequences import (
     BURN_IN,
     DESIGN_EFFECT,
+    LEARN,
     MOST_AT_STAKE,
     N_BETS,
     SPREAD,
@@ -35,12 +37,16 @@ ALPHA = 0.1
 def oracle(
     s: Sequence[float], w: Sequence[float], m: float, sign: int, *, low: float, high: float, w_max: float = 1.0,
     s_max: float = math.inf, horizon: int = 100, total: int | None = None,
+    surprise: Sequence[float] | None = None, surprise_max: float = 0.0,
 ) -> list[float]:  # fmt: skip
     """Wealth of Waudby-Smith and Ramdas (2024): equation (24), and section 5 without replacement.
 
     One observation at a time; a bettor for each effect, all of whom begin with a share of the wealth. `m` is the
-    hypothesis, `sign` says whether they bet on more or on less.
+    hypothesis, `sign` says whether they bet on more or on less. What s owes to a surprise is foretold by the line
+    through the observations before.
     """
+    slopes = [0.0 if surprise is None else slope(surprise[:t], s[:t]) for t in range(len(s))]
+    owed = [b * u for b, u in zip(slopes, surprise or [0.0] * len(s), strict=True)]
     ratio = math.isinf(high)
     worst = (m - high) * w_max if not ratio else -s_max
     least = (low - m) * w_max if sign > 0 else worst
@@ -52,18 +58,28 @@ def oracle(
     wealth, told = list(shares), []
     for t in range(len(s)):
         seen = list(zip(s[:t], w[:t], strict=True))
-        mean = sum(a for a, _ in seen) / sum(b for _, b in seen) if sum(b for _, b in seen) else 0.0
-        variance = ((width / 4) ** 2 + sum((a - mean * b) ** 2 for a, b in seen)) / (t + 1)
+        kept = [(a - o, b) for (a, b), o in zip(seen, owed[:t], strict=True)]
+        mean = sum(a for a, _ in kept) / sum(b for _, b in kept) if sum(b for _, b in kept) else 0.0
+        variance = ((width / 4) ** 2 + sum((a - mean * b) ** 2 for a, b in kept)) / (t + 1)
         expected = 0.0 if total is None else -sign * sum(a - m * b for a, b in seen) / (total - t)
         if expected < least - 1e-9:
             return told + [math.inf] * (len(s) - t)
-        gain = sign * (s[t] - m * w[t]) - expected
+        gain = sign * (s[t] - owed[t] - m * w[t]) - expected
+        room = expected - least + abs(slopes[t]) * surprise_max
         for k, effect in enumerate(effects):
-            room = expected - least
             bet = min(effect / math.sqrt(variance), MOST_AT_STAKE / room) if room > 0 else 0.0
             wealth[k] *= 1 + bet * gain
         told.append(sum(wealth))
     return told
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the line through points, ten at least; within -1 and 1."""
+    if len(x) < LEARN:
+        return 0.0
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    products = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return max(-1.0, min(1.0, products / sum((a - mean_x) ** 2 for a in x)))
 
 
 @pytest.mark.parametrize("total", [None, 45])
@@ -89,6 +105,40 @@ def test_wealth_of_a_ratio_is_that_of_the_paper(sign: int, total: int | None) ->
     for m in (0.2, 0.71, 1.0, 3.0):
         theirs = oracle(treatment.tolist(), control.tolist(), m, sign, **bounds)
         assert np.exp(ours.log_wealth(m, sign)) == pytest.approx(theirs, rel=1e-9)
+
+
+def difficult(
+    rng: np.random.Generator, n: int, total: int = 100
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The first of some samples in random order: differences, the surprise of their difficulty, and all their mean."""
+    known = rng.uniform(0, 1, total)
+    s = np.clip(0.6 * (known - 0.5) + rng.normal(0, 0.1, total), -1, 1)
+    panel = Panel([f"s{i}" for i in range(total)], [], np.arange(total), np.empty((0, total), bool), {}, {"f1": known})
+    surprise = panel.surprise("f1", n)
+    assert surprise is not None
+    assert surprise[3] == pytest.approx(known[3] - known[3:].mean())
+    return s[:n], surprise, float(s.mean())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_known_of_difficulty_is_taken_out(sign: int) -> None:
+    s, surprise, truth = difficult(np.random.default_rng(12), 60)
+    bounds = {"low": -1.0, "high": 1.0, "total": 100, "surprise_max": 1.0}
+    ours = Betting(s, np.ones(60), surprise=surprise, **bounds)
+    for m in (-0.1, truth, 0.05):
+        theirs = oracle(s.tolist(), [1.0] * 60, m, sign, surprise=surprise.tolist(), **bounds)
+        assert np.exp(ours.log_wealth(m, sign)) == pytest.approx(theirs, rel=1e-9)
+    low, high = ours.interval(0.05)
+    assert (ours.p_above(low), ours.p_below(high)) == pytest.approx((0.05, 0.05), rel=1e-4)
+
+
+def test_known_difficulty_narrows_the_interval() -> None:
+    s, surprise, _ = difficult(np.random.default_rng(13), 400, 1000)
+    with_it, without = (
+        Betting(s, np.ones(400), -1.0, 1.0, horizon=1000, total=1000, surprise=known, surprise_max=1.0).interval(0.05)
+        for known in (surprise, None)
+    )
+    assert np.ptp(with_it) < 0.85 * np.ptp(without)
 
 
 @given(
@@ -158,6 +208,12 @@ def clusters_without_replacement(rng: np.random.Generator) -> tuple[Betting, flo
     return found, float(s.sum() / sizes.sum())
 
 
+def of_known_difficulty(rng: np.random.Generator) -> tuple[Betting, float]:
+    n = int(rng.integers(30, 100))
+    s, surprise, truth = difficult(rng, n)
+    return Betting(s, np.ones(n), -1.0, 1.0, total=100, surprise=surprise, surprise_max=1.0), truth
+
+
 def ratio(rng: np.random.Generator) -> tuple[Betting, float]:
     control = np.minimum(rng.gamma(2, 0.1, 200), 2.0)
     treatment = control * rng.choice([0.2, 1.0], 200)
@@ -165,8 +221,12 @@ def ratio(rng: np.random.Generator) -> tuple[Betting, float]:
 
 
 @pytest.mark.parametrize(
-    "draw", [skewed, binary_differences, clustered, without_replacement, clusters_without_replacement, ratio]
-)
+    "draw",
+    [
+        skewed, binary_differences, clustered, without_replacement, clusters_without_replacement, of_known_difficulty,
+        ratio,
+    ],
+)  # fmt: skip
 def test_each_end_errs_at_any_look_at_most_at_its_error(draw: Draw) -> None:
     assert max(miscoverage(draw)) <= ALPHA + 2.5 * math.sqrt(ALPHA * (1 - ALPHA) / 1500)
 
