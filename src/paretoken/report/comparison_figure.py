@@ -55,7 +55,7 @@ class _Scale:
         if self.relative:
             low, middle, high = d.relative_low, d.relative or 0.0, d.relative_high
         else:
-            low, middle, high = d.low, d.difference, d.high
+            low, middle, high = d.low, d.difference or 0.0, d.high
         unit = 100 if self.relative else 1
         return -math.inf if low is None else unit * low, unit * middle, math.inf if high is None else unit * high
 
