@@ -6,6 +6,7 @@ import pytest
 
 from paretoken.analysis.results import Results
 from paretoken.records import Database
+from paretoken.report.comparison_figure import draw_comparison
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.overview import describe_run
 from paretoken.report.tables import findings, front_rows
@@ -177,3 +178,13 @@ def test_confirmation_and_warnings_are_in_the_findings(
     results = write_test(tmp_path / "b.db", arms, n=120, sequence="asymptotic")
     (warning, *_) = results.comparisons[0].warnings
     assert f"Mind:\n\n- {warning}" in section(findings(results), "Differences")
+
+
+def test_a_metric_without_a_single_value_is_told_as_such(tmp_path: Path, write: Callable[..., None]) -> None:
+    write(tmp_path / "a.db", metric="another")
+    with Database(tmp_path / "a.db") as database:
+        results = Results.load(database, "last")
+    text = section(findings(results), "Differences")
+    assert "| bertscore_f1 | – | – | – | – | – | **cannot tell** (margin 0.01): 24 of 24 samples lack a value |" in text
+    assert results.comparisons[0].verdict == "cheaper, cannot tell"
+    draw_comparison(results, results.comparisons[0])

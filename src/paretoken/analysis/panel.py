@@ -77,7 +77,9 @@ class Panel:
         return replace(self, difficulty=rows)
 
     def only(self, chosen: NDArray[np.bool_]) -> Panel:
-        """Some of the samples."""
+        """Some of the samples; what is known of the difficulty of all tells nothing of a part."""
+        if chosen.all():
+            return self
         return replace(
             self,
             samples=[id_ for id_, keep in zip(self.samples, chosen, strict=True) if keep],

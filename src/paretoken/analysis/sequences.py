@@ -147,8 +147,8 @@ class Betting:
         weights = np.exp(-0.5 * np.linspace(-2.4, 2.4, N_BETS) ** 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             most = np.where(room > 0, MOST_AT_STAKE / room, 0.0)
+            bets = np.minimum(effects[:, None] / self._spread, most)
         wealth = np.log(weights / weights.sum())[:, None]
-        bets = np.minimum(effects[:, None] / self._spread, most)
         wealth = wealth + np.cumsum(np.log1p(bets * (seen - expected)), axis=1)
         peak = wealth.max(axis=0)
         mixed: NDArray[np.float64] = peak + np.log(np.exp(wealth - peak).sum(axis=0))

@@ -168,9 +168,8 @@ def _difference_cells(judgement: Judgement, *, declared: bool) -> list[str]:
     reason = "" if d.reason is None else f": {d.reason}"
     return [
         d.name,
-        f"{d.mean_a:.4g}",
-        f"{d.mean_b:.4g}",
-        f"{d.difference:+.3g}",
+        *("–" if mean is None else f"{mean:.4g}" for mean in (d.mean_a, d.mean_b)),
+        "–" if d.difference is None else f"{d.difference:+.3g}",
         _interval(d),
         _relative(d),
         f"**{finding}**{margin}{reason}" if declared else f"{finding}, for information{reason}",
@@ -221,7 +220,7 @@ def _relative(d: PairedDifference) -> str:
 
 
 def _with_interval(d: PairedDifference | None) -> str:
-    return "–" if d is None else f"{d.difference:+.3g} {_interval(d)}"
+    return "–" if d is None or d.difference is None else f"{d.difference:+.3g} {_interval(d)}"
 
 
 def _cost(results: Results) -> str:
