@@ -304,6 +304,29 @@ def decided(data: Path, seeds: int) -> tuple[int, int, Counter[str]]:
     return reversed_, sum(told.values()), told
 
 
+def difficulty(data: Path, runs: int) -> list[float]:
+    """Samples a test of all of a dataset takes when it knows what the other variants scored, against one that does not.
+
+    Returns:
+        A ratio per pair of recorded variants.
+    """
+    frame = pd.read_parquet(data / "alpaca_eval_prompt_variants.parquet")
+    wide = frame.pivot_table(index="prompt_id", columns=["model", "prompt_variant"], values="judge_preference").dropna()
+    rng = np.random.default_rng(5)
+    ratios = []
+    for a, b in combinations(wide.columns, 2):
+        d, others = (wide[b] - wide[a]).to_numpy(), wide.drop(columns=[a, b]).mean(axis=1).to_numpy()
+        needed = {True: 0.0, False: 0.0}
+        for _ in range(runs):
+            order = rng.permutation(len(d))
+            for known in needed:
+                betting = Betting(d[order], np.ones(len(d)), -1, 1, horizon=len(d) // 2, total=len(d),
+                                  difficulty=others[order] if known else None)  # fmt: skip
+                needed[known] += min(stop(betting, 0.0), len(d))
+        ratios.append(needed[True] / needed[False])
+    return ratios
+
+
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -343,6 +366,9 @@ def main() -> None:
                 for figure, value in (("coverage_t", t), ("coverage_bca", bca), ("warned", warned)):
                     say(f"{figure}.{name}.{n}", [value], value, "rate")
     if "alpaca" in sources:
+        ratios = difficulty(options.data, 3 if options.quick else 40)
+        print(f"\na dataset whose difficulty is known\n{header}", file=sys.stderr)
+        say("samples_with_difficulty", ratios, float(np.median(ratios)), "x without")
         reversed_, n, told = decided(options.data, 5 if options.quick else 20)
         print(f"\nverdicts on recorded prompt variants\n{header}", file=sys.stderr)
         say("reversed_verdicts", [float(reversed_)], float(reversed_), "verdicts", "0")

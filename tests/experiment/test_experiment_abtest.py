@@ -261,3 +261,20 @@ def test_scores_that_are_often_missing_tell_nothing(mode: str, recorded: Lab) ->
     small = run(recorded.folder).results.comparisons[0]
     assert small.quality[0].finding == "cannot tell"
     assert "lack a value" in small.sentence
+
+
+def test_earlier_runs_tell_how_difficult_these_samples_are(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: continuous\n    population: dataset")
+    first = run(recorded.folder)
+    assert first.results.run.lock["difficulty"] == {}
+    recorded.edit("treatment: [small, poor]", "treatment: [same]")
+    recorded.edit("mode: continuous", "mode: fixed")
+    run(recorded.folder)  # `big` and `same` on all samples
+    recorded.edit("control: big\n    treatment: [same]", "control: small\n    treatment: [poor]")
+    recorded.edit("mode: fixed", "mode: continuous")
+    results = run(recorded.folder).results
+    difficulty: Any = results.run.lock["difficulty"]
+    assert set(difficulty) == {"human"}
+    assert len(difficulty["human"]) == N
+    assert results.comparisons[0].verdict.endswith("worse")
+    assert results.panel.difficulty["human"].std() > 0.1

@@ -156,8 +156,8 @@ class AbTest:
             a, b = pairs.control, pairs.treatment
             pairs = replace(pairs, control=np.where(swapped, b, a), treatment=np.where(swapped, a, b))
         whole = n_units is None or n_units == panel.n_units
-        surprise = panel.surprise(name, len(pairs)) if whole and self.relabel is None else None
-        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment, surprise)
+        difficulty = panel.difficulty.get(name) if whole and self.relabel is None else None
+        return measure(name, pairs, self.rules(panel, treatment, n_units), self.control, treatment, difficulty)
 
     def _questions(self, panel: Panel, n_units: int | None) -> Iterator[tuple[str, Measure, float | None]]:
         for treatment in self.treatments:

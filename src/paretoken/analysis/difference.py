@@ -198,7 +198,7 @@ def measure(
     rules: Rules,
     control: str,
     treatment: str,
-    surprise: NDArray[np.float64] | None = None,
+    difficulty: NDArray[np.float64] | None = None,
 ) -> Measure | None:
     """Collect the evidence on one quantity.
 
@@ -208,7 +208,7 @@ def measure(
         rules: How the test was declared.
         control: Variant id, to find the bounds of its values.
         treatment: Likewise.
-        surprise: Of the difficulty of these samples, if it is known of the whole population.
+        difficulty: What is known beforehand of every sample of the population, in drawn order.
 
     Returns:
         None where no sample was put to both.
@@ -234,7 +234,7 @@ def measure(
         evidence = PairedT(s, sizes, unseen, _discordant(pairs, sizes))
         ratio = FiellerRatio(s_treatment, s_control, unseen) if positive else None
         return Measure(name, pairs, evidence, ratio, residuals=evidence.residuals if unseen else None)
-    return _bounded(name, pairs, rules, control, treatment, surprise)
+    return _bounded(name, pairs, rules, control, treatment, difficulty)
 
 
 def _bounded(
@@ -243,7 +243,7 @@ def _bounded(
     rules: Rules,
     control: str,
     treatment: str,
-    surprise: NDArray[np.float64] | None = None,
+    difficulty: NDArray[np.float64] | None = None,
 ) -> Measure:
     """Evidence by betting, which needs bounds and no spread; asymptotic where there are none."""
     s_control, s_treatment, sizes = pairs.units()
@@ -254,11 +254,11 @@ def _bounded(
     if a is None or b is None or rules.sequence == "asymptotic":
         return _asymptotic(name, pairs, rules)
     total = rules.n_units if finite else None
-    known = surprise is not None and finite and len(sizes) == len(pairs)
+    known = difficulty if finite and len(sizes) == len(pairs) else None
     try:
         betting = Betting(
             s, sizes, b[0] - a[1], b[1] - a[0], w_max=float(rules.max_unit), horizon=rules.horizon, total=total,
-            surprise=surprise if known else None, surprise_max=b[1] - b[0] if known else 0.0,
+            difficulty=known,
         )  # fmt: skip
         by_ratio = None
         if positive and a[0] >= 0 and b[0] >= 0:

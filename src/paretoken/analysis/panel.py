@@ -76,15 +76,6 @@ class Panel:
         }
         return replace(self, difficulty=rows)
 
-    def surprise(self, name: str, n: int) -> NDArray[np.float64] | None:
-        """By how much the difficulty of each of the first n samples exceeds the mean of those not drawn before it."""
-        known = self.difficulty.get(name)
-        if known is None:
-            return None
-        left = known.sum() - np.concatenate([[0.0], np.cumsum(known)[:-1]])
-        surprises: NDArray[np.float64] = known - left / np.arange(len(known), 0, -1)
-        return surprises[:n]
-
     def only(self, chosen: NDArray[np.bool_]) -> Panel:
         """Some of the samples; what is known of the difficulty of all tells nothing of a part."""
         if chosen.all():

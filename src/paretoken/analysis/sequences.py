@@ -46,9 +46,9 @@ class Betting:
         s_max: Largest possible s, needed where `high` is infinite.
         horizon: Planned number of observations.
         total: Size of the population, sampled without replacement; None is without end.
-        surprise: Of something known of the whole population, how much each observation's value exceeds the mean of
-            those not drawn before, shape `(n,)`. What s owes to it, as learnt from earlier observations, is taken out.
-        surprise_max: Largest possible absolute surprise.
+        difficulty: Something known of the whole population, in the order drawn, shape `(total,)`. What s owes to an
+            observation's surprise, the excess over the mean of those not drawn before it, is taken out as far as it was
+            learnt from earlier observations.
 
     Raises:
         ValueError: An observation is out of its bounds.
@@ -67,10 +67,10 @@ class Betting:
     s_max: float = math.inf
     horizon: int = 100
     total: int | None = None
-    surprise: NDArray[np.float64] | None = None
-    surprise_max: float = 0.0
+    difficulty: NDArray[np.float64] | None = None
     estimate: float = field(init=False)
-    _slope: NDArray[np.float64] = field(init=False, repr=False)
+    _owed: NDArray[np.float64] = field(init=False, repr=False)
+    _most_owed: dict[int, NDArray[np.float64]] = field(init=False, repr=False)
     _spread: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,26 +82,32 @@ class Betting:
             raise ValueError("a weight is above its bound")
         weight = float(self.w.sum())
         object.__setattr__(self, "estimate", float(self.s.sum()) / weight if weight else math.nan)
-        object.__setattr__(self, "_slope", self._slopes())
+        owed, most_owed = self._debts()
+        object.__setattr__(self, "_owed", owed)
+        object.__setattr__(self, "_most_owed", most_owed)
         object.__setattr__(self, "_spread", self._spreads())
 
-    def _slopes(self) -> NDArray[np.float64]:
-        """Slope of s on the surprise, from the observations before; at most 1, none before the tenth. Shape `(n,)`."""
-        slopes = np.zeros(len(self.s))
-        if self.surprise is None or len(slopes) <= LEARN:
-            return slopes
-        count = np.arange(1, len(slopes) + 1)
-        mean_s, mean_u = (np.cumsum(x) / count for x in (self.s, self.surprise))
-        cov = np.cumsum(self.s * self.surprise) / count - mean_s * mean_u
-        var = np.cumsum(self.surprise**2) / count - mean_u**2
-        learnt = np.clip(cov / np.maximum(var, 1e-12), -1, 1)
-        slopes[LEARN:] = learnt[LEARN - 1 : -1]
-        return slopes
+    def _debts(self) -> tuple[NDArray[np.float64], dict[int, NDArray[np.float64]]]:
+        """What each observation owes to its surprise, and the most that it could have owed in either direction.
 
-    @property
-    def _owed(self) -> NDArray[np.float64]:
-        """What is taken out of each s; its expected value is zero, whatever the distribution."""
-        return self._slope * (0.0 if self.surprise is None else self.surprise)
+        Its expected value is zero whatever the distribution, for the mean of what is left is known, and the slope is
+        that of the observations before, shrunk to zero unless it is clearly different from it.
+        """
+        n, z = len(self.s), self.difficulty
+        if z is None or n <= LEARN:
+            return np.zeros(n), {1: np.zeros(n), -1: np.zeros(n)}
+        left = np.arange(len(z), 0, -1)
+        mean = (z.sum() - np.concatenate([[0.0], np.cumsum(z)[:-1]])) / left
+        low, high = ((end.accumulate(z[::-1])[::-1] - mean)[:n] for end in (np.minimum, np.maximum))
+        u, count = (z - mean)[:n], np.arange(1, n + 1)
+        mean_s, mean_u = np.cumsum(self.s) / count, np.cumsum(u) / count
+        variance = np.maximum(np.cumsum(u * u) / count - mean_u**2, 1e-12)
+        slope = (np.cumsum(self.s * u) / count - mean_s * mean_u) / variance
+        rest = np.maximum(np.cumsum(self.s**2) / count - mean_s**2 - slope**2 * variance, 0.0)
+        error = rest / variance / np.maximum(count - 2, 1)
+        slope *= np.maximum(0.0, 1 - 4 * error / np.maximum(slope**2, 1e-12))
+        known = np.concatenate([np.zeros(LEARN), slope[LEARN - 1 : -1].clip(-1, 1)])
+        return known * u, {sign: np.maximum(sign * known * low, sign * known * high) for sign in (1, -1)}
 
     def _spreads(self) -> NDArray[np.float64]:
         """Standard deviation of `s - m w` at the m of the observations before, shape `(n,)`."""
@@ -133,7 +139,7 @@ class Betting:
         if self.total is not None:
             drawn = np.arange(len(x))
             expected = -np.concatenate([[0.0], np.cumsum(x)[:-1]]) / (self.total - drawn)
-        room = expected - least + np.abs(self._slope) * self.surprise_max
+        room = expected - least + self._most_owed[sign]
         seen = x - sign * self._owed
         if not len(x):
             return x

@@ -209,7 +209,7 @@ def _needs_words(comparison: Comparison) -> str:
         return "needs more than a million samples"
     if comparison.population == "dataset" and needs > comparison.planned:
         return f"these {comparison.planned} samples hardly tell the two apart"
-    return f"needs about {_round(more)} more samples"
+    return f"needs about {_round(more)} more samples" if more > 1 else "one more sample may do"
 
 
 def _round(n: int) -> int:
