@@ -209,3 +209,20 @@ def test_what_is_read_early_is_a_beginning_of_the_drawn_order_that_splits_no_clu
     control, _, sizes = pairs.units()
     assert set(sizes) <= {3.0}
     assert control.sum() == pytest.approx(panel.values["f1"][0, :n].sum())
+
+
+def test_a_variants_own_interval_counts_clusters_not_samples() -> None:
+    rng = np.random.default_rng(12)
+    level = rng.random(30)
+    test = AbTest("a", ("b",), {}, ("f1",), {}, ranges={"a": {"f1": (0.0, 1.0)}})
+
+    def own(size: int) -> tuple[float, float]:
+        """Bounds of the mean of 30 clusters in which all samples are alike."""
+        cluster = np.repeat(np.arange(30), size)
+        asked = np.ones((1, len(cluster)), bool)
+        panel = Panel([f"s{i}" for i in range(len(cluster))], ["a"], cluster, asked, {"f1": level[cluster][None]})
+        found = test.estimate(panel, "a", "f1")
+        assert found is not None
+        return found
+
+    assert own(4) == pytest.approx(own(1))

@@ -253,18 +253,16 @@ class AbTest:
             variant: Variant id.
             name: The quantity.
         """
-        if variant not in panel.variants or name not in panel.values:
-            return None
-        row = panel.values[name][panel.variants.index(variant), : panel.whole(variant)]
-        values = row[~np.isnan(row)]
-        ends = (self.ranges or {}).get(variant, {}).get(name)
+        values = panel.pairs(variant, variant, name, prefix=True)
         if not len(values):
             return None
-        one = np.ones(len(values))
-        if ends is None or values.min() < ends[0] or values.max() > ends[1]:
-            spread = len(values) >= BURN_IN and np.ptp(values) > 0
-            return Asymptotic(values, one, len(panel.samples)).interval(ANYTIME_ERROR) if spread else None
-        return Betting(values, one, *ends, horizon=len(panel.samples)).interval(ANYTIME_ERROR)
+        s, _, sizes = values.units()
+        ends = (self.ranges or {}).get(variant, {}).get(name)
+        if ends is None or values.control.min() < ends[0] or values.control.max() > ends[1]:
+            spread = len(s) >= BURN_IN and np.ptp(s / sizes) > 0
+            return Asymptotic(s, sizes, panel.n_units).interval(ANYTIME_ERROR) if spread else None
+        w_max = float(np.bincount(panel.cluster).max())
+        return Betting(s, sizes, *ends, w_max=w_max, horizon=panel.n_units).interval(ANYTIME_ERROR)
 
     def reach(self, panel: Panel, treatment: str, planned: int) -> list[Reach]:
         """What a number of samples can show of a treatment, from pairs that are recorded.
