@@ -100,9 +100,13 @@ def chance_to_decide(measure: Measure, margin: float | None, error: float, horiz
     """
     from paretoken.analysis.difference import smaller_is_better
     from paretoken.analysis.quantiles import QuantileShift
+    from paretoken.analysis.sequences import Betting
 
-    if getattr(measure.evidence, "total", None) is not None:
-        return 1.0  # once all samples are seen, nothing is open
+    if isinstance(measure.evidence, Betting):
+        if measure.evidence.low == measure.evidence.high:
+            return 0.0  # two free models
+        if measure.evidence.total is not None:
+            return 1.0  # once all samples are seen, nothing is open
     n, spread = len(measure.pairs), 0.0 if measure.evidence is None else spread_per_sample(measure)
     if measure.evidence is None or isinstance(measure.evidence, QuantileShift) or n >= horizon or spread == 0:
         return 0.0 if n >= horizon else 1.0
