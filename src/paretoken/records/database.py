@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +29,6 @@ from sqlalchemy.exc import DatabaseError
 from paretoken.core.errors import NewerSchema, StoreError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -122,6 +123,10 @@ def project_root(start: Path) -> Path:
 def database_path(root: Path) -> Path:
     """Where a project keeps its records."""
     return root / FOLDER / "paretoken.db"
+
+
+PATIENCE_S = 10
+"""How long a process waits for another one that is writing [s]."""
 
 
 class Database:
@@ -325,8 +330,8 @@ def _make_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA busy_timeout=10000")
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA busy_timeout={1000 * PATIENCE_S}")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
 
     @event.listens_for(engine, "handle_error")
@@ -335,6 +340,20 @@ def _make_engine(path: Path) -> Engine:
             raise _store_error(path, context.original_exception)
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log; of processes that open a new file at once, all but one are turned away at once."""
+    for _ in range(10 * PATIENCE_S):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.1)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _store_error(path: Path, cause: BaseException) -> StoreError:
