@@ -13,6 +13,7 @@ from paretoken.core.clock import SystemClock
 from paretoken.core.errors import SpecError
 from paretoken.core.trials import Cell
 from paretoken.experiment.api import plan, run
+from paretoken.experiment.archive import open_run
 from paretoken.experiment.reach import recorded_outlook
 from paretoken.experiment.resolve import load_design
 from paretoken.report.junit import save_junit
@@ -136,7 +137,10 @@ def test_an_aa_test_finds_no_difference_at_the_promised_rate(recorded: Lab) -> N
     assert rate <= 0.05
     assert outcome.exit_code == 0
     assert "random relabellings" in outcome.results.verdicts[-1]
-    assert outcome.results.run.id != run(recorded.folder).results.run.id
+    test = run(recorded.folder).results.run.id
+    assert outcome.results.run.id != test
+    run(recorded.folder, aa=True, fresh=True)
+    assert open_run(recorded.folder).run.id == test  # a spec stands for its test, not for the latest check of it
 
 
 def test_copies_of_a_warm_arm_have_seeds_and_cache_of_their_own(lab: Lab) -> None:

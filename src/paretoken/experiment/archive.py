@@ -63,10 +63,15 @@ def _records_of(reference: str | Path, root: str | Path | None = None) -> Iterat
 
 
 def _run_of_spec(database: Database, spec: Path) -> str:
-    runs = [run for run in RunBook(database).all() if _spec_path(run.lock) == spec.resolve()]
+    runs = [run for run in RunBook(database).all() if _spec_path(run.lock) == spec.resolve() and not _is_aa(run.lock)]
     if not runs:
         raise SpecError("this spec was not run yet.", fix=f"Start it with `paretoken run {spec}`.", file=spec)
     return runs[-1].id
+
+
+def _is_aa(lock: Mapping[str, object]) -> bool:
+    """Whether a run was a check of its spec's test, and not the test."""
+    return "aa" in cast("dict[str, Any]", lock["plan"])
 
 
 def _spec_path(lock: Mapping[str, object]) -> Path:
