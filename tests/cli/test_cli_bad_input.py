@@ -143,7 +143,7 @@ BAD = [
         ("also a treatment",)),
     Bad("margin of an unknown metric",
         spec("    treatment: [terse]", "    treatment: [terse]\n    margin: {chrf: 0.1}"),
-        ("spec.yaml", "margin"), ("plan.abtest.margin.chrf", "no scorer")),
+        ("spec.yaml", "margin"), ("plan.abtest.margin.chrf", "measured by nothing here")),
     Bad("two planners", spec("plan:\n", "plan:\n  grid: {}\n"), ("spec.yaml", "plan:"), ("exactly one planner",)),
     Bad("unknown planner", spec("  abtest:", "  abtests:"), ("spec.yaml", "abtests"), ("Did you mean 'abtest'?",)),
     Bad("unknown metric", spec("[contains]", "[contain]"), ("spec.yaml", "maximize"),

@@ -282,3 +282,37 @@ def test_earlier_runs_tell_how_difficult_these_samples_are(recorded: Lab) -> Non
     assert len(difficulty["human"]) == N
     assert results.comparisons[0].verdict.endswith("worse")
     assert results.panel.difficulty["human"].std() > 0.1
+
+
+@pytest.mark.parametrize("mode", ["fixed", "continuous"])
+def test_the_tail_of_latency_is_compared_where_it_has_a_margin(mode: str, recorded: Lab) -> None:
+    rng = random.Random(8)
+    rows: list[dict[str, Any]] = [json.loads(r) for r in (recorded.folder / "answers.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["seconds"] = rng.lognormvariate(0, 0.3) * (1 if row["model"] == "big" else 0.3)
+    recorded.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    recorded.edit("usage: [tokens_in, tokens_out]", "usage: [tokens_in, tokens_out]\n    latency: seconds")
+    recorded.edit("margin: {human: 0.1}", "margin: {human: 0.1, latency_s.p95: 0.2}")
+    recorded.edit("mode: continuous", f"mode: {mode}")
+    small = run(recorded.folder).results.comparisons[0]
+    tail = next(j for j in small.judged if j.difference.name == "latency_s.p95")
+    assert tail.difference.difference == pytest.approx(-1.15, abs=0.35)
+    assert tail.finding == "better"
+    p99 = next(j for j in small.others if j.difference.name == "latency_s.p99")
+    assert p99.finding in ("undecided", "cannot tell")
+    assert p99.margin is None
+
+
+def test_intervals_of_variants_heed_clusters(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed")
+    rows: list[dict[str, Any]] = [json.loads(r) for r in (recorded.folder / "answers.jsonl").read_text().splitlines()]
+    for row in rows:  # four samples of a page have nearly one score
+        row["human"] = (int(row["id"][1:]) // 4 % 10) / 10 + 0.001 * (int(row["id"][1:]) % 4)
+    recorded.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    alone = run(recorded.folder).results.summaries[0].estimates["human"]
+    recorded.edit("input: text}", "input: text, cluster: page}")
+    together = run(recorded.folder).results.summaries[0].estimates["human"]
+    assert together.mean == pytest.approx(alone.mean)
+    assert together.high is not None
+    assert alone.high is not None
+    assert together.high - together.mean == pytest.approx(2 * (alone.high - alone.mean), rel=0.1)

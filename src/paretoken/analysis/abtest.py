@@ -22,11 +22,11 @@ FUTILE = 0.05
 """Chance of a decision below which a question is given up."""
 MIN_LOOK = 30
 """Samples before which nothing is given up."""
-ANYTIME_ERROR = 0.025
+END_ERROR = 0.025
 """Error of each end of a variant's own interval."""
 WON = ("cheaper", "cheaper, not worse", "cheaper, better")
 """Verdicts that make a treatment the winner, or confirm it."""
-INFORMATIVE = ("input_tokens", "output_tokens", "latency_s")
+INFORMATIVE = ("input_tokens", "output_tokens", "latency_s", "latency_s.p95", "latency_s.p99")
 
 Found = tuple[Measure, float | None, Finding]
 """What was found of a quantity with a margin, or None for none."""
@@ -246,23 +246,25 @@ class AbTest:
         return done
 
     def estimate(self, panel: Panel, variant: str, name: str) -> tuple[float, float] | None:
-        """Bounds of a variant's mean that hold at every look; None where nothing is known yet.
+        """95 % bounds of a variant's mean, which hold at every look where the test does; None where nothing is known.
 
         Args:
             panel: The planned samples and what is known of them.
             variant: Variant id.
             name: The quantity.
         """
-        values = panel.pairs(variant, variant, name, prefix=True)
+        values = panel.pairs(variant, variant, name, prefix=self.continuous)
         if not len(values):
             return None
         s, _, sizes = values.units()
+        if not self.continuous:
+            return PairedT(s, sizes).interval(END_ERROR) if len(s) > 1 else None
         ends = (self.ranges or {}).get(variant, {}).get(name)
         if ends is None or values.control.min() < ends[0] or values.control.max() > ends[1]:
             spread = len(s) >= BURN_IN and np.ptp(s / sizes) > 0
-            return Asymptotic(s, sizes, panel.n_units).interval(ANYTIME_ERROR) if spread else None
+            return Asymptotic(s, sizes, panel.n_units).interval(END_ERROR) if spread else None
         w_max = float(np.bincount(panel.cluster).max())
-        return Betting(s, sizes, *ends, w_max=w_max, horizon=panel.n_units).interval(ANYTIME_ERROR)
+        return Betting(s, sizes, *ends, w_max=w_max, horizon=panel.n_units).interval(END_ERROR)
 
     def reach(self, panel: Panel, treatment: str, planned: int) -> list[Reach]:
         """What a number of samples can show of a treatment, from pairs that are recorded.

@@ -11,6 +11,7 @@ import numpy as np
 from paretoken.analysis.paired import FiellerRatio, PairedT, bca_interval, expected_coverage
 from paretoken.analysis.quantiles import QuantileShift
 from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
+from paretoken.core.calls import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ FEW_DIFFER = 5
 TOLERATED = 0.02
 """How much below its level an interval's expected coverage may lie without a warning."""
 
-SMALLER_IS_BETTER = frozenset({"list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s"})
+SMALLER_IS_BETTER = frozenset(NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,14 +95,18 @@ class Results:
 
     @cached_property
     def summaries(self) -> list[VariantSummary]:
-        """One summary per variant that has records; in a run that may be stopped by what it shows, so are intervals."""
-        summaries = summarize(self.table, self.labels)
-        if (test := self.test) is None or not test.continuous:
-            return summaries
-        return [replace(s, estimates=self._anytime(test, s)) for s in summaries]
+        """One summary per variant that has records.
 
-    def _anytime(self, test: AbTest, summary: VariantSummary) -> dict[str, Estimate]:
-        """A variant's estimates with intervals that hold at every look; without one where none is shown."""
+        Intervals heed clusters, and hold at every look where the run may be stopped by what it shows.
+        """
+        summaries = summarize(self.table, self.labels)
+        test = self.test or AbTest.of(self.run.lock, "-", ["-"])
+        if not test.continuous and self.panel.n_units == len(self.panel.samples):
+            return summaries
+        return [replace(s, estimates=self._estimates(test, s)) for s in summaries]
+
+    def _estimates(self, test: AbTest, summary: VariantSummary) -> dict[str, Estimate]:
+        """A variant's estimates with the test's intervals; without one where none is shown."""
         wanted = ("list_usd", *self.metrics, *self.objectives.names)
         found = {name: test.estimate(self.panel, summary.variant, name) for name in wanted}
         ends = {name: (None, None) if interval is None else interval for name, interval in found.items()}

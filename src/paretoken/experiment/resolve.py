@@ -231,10 +231,11 @@ def _check_test(
     test: AbTestSpec, objectives: Objectives, scorers: tuple[Scorer, ...], dataset: Dataset, source: Source
 ) -> None:
     metrics = [metric for scorer in scorers for metric in scorer.metrics]
+    judged = (*metrics, *NUMBERS, *(f"latency_s.{q}" for q in LATENCY_QUANTILES))
     for name in test.margin:
-        if name not in (*objectives.names, *metrics):
-            raise source.error(f"{name!r} is measured by no scorer.", "plan", "abtest", "margin", name,
-                               fix=suggest(name, (*objectives.names, *metrics)))  # fmt: skip
+        if name not in judged:
+            raise source.error(f"{name!r} is measured by nothing here.", "plan", "abtest", "margin", name,
+                               fix=suggest(name, judged))  # fmt: skip
     for name in test.range:
         if name not in (*metrics, *NUMBERS):
             raise source.error(f"{name!r} is measured by nothing here.", "plan", "abtest", "range", name,
@@ -244,8 +245,8 @@ def _check_test(
             raise source.error(f"the dataset has no column {column!r}.", "plan", "abtest", "segments", i,
                                fix=suggest(column, dataset.columns))  # fmt: skip
     bounded = {name for scorer in scorers for name in scorer.ranges} | set(test.range)
-    judged = [m for m in objectives.maximize if m in metrics] or metrics
-    unbounded = [name for name in (*judged, *test.margin) if name in metrics and name not in bounded]
+    asked = [*([m for m in objectives.maximize if m in metrics] or metrics), *test.margin]
+    unbounded = [name for name in asked if name in metrics and name not in bounded]
     if test.mode == "continuous" and test.sequence == "betting" and unbounded:
         raise source.error(f"{unbounded[0]!r} has no bounds, on which a test that may stop at any time rests.", "plan",
                            "abtest", "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "
