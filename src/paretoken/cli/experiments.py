@@ -53,22 +53,26 @@ def plan(
 ) -> None:
     """Count calls and tokens and forecast the cost. Spends nothing, but for a --pilot."""
     from paretoken.experiment.api import plan as make_plan
+    from paretoken.experiment.edited import edit_changes
     from paretoken.experiment.reach import recorded_outlook
+    from paretoken.report.comparisons import edit_rows
     from paretoken.report.overview import forecast_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
     design, forecast = make_plan(spec, limit=limit)
-    outlooks = recorded_outlook(design)
+    outlooks, changes = recorded_outlook(design), edit_changes(design)
     if as_json:
         variants = [variant.body() for variant in forecast.variants]
         body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants,
-                "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks]}  # fmt: skip
+                "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks],
+                "edits": [asdict(change) for change in changes]}  # fmt: skip
         print_json(body | ({} if outcome is None else {"pilot": _pilot_body(outcome)}))
     else:
         say(design.spec.question or design.spec.experiment)
         print_rows(forecast_rows(forecast))
         _say_forecast(forecast, len(design.samples), spec)
         _say_outlook(outlooks, design, spec)
+        print_rows(edit_rows(changes), title="what edits do to the prompts")
         _say_dropped(design.dropped)
     raise typer.Exit(0 if outcome is None else outcome.exit_code)
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from paretoken.experiment.planners import FixedPlanner
 from paretoken.experiment.spec import MAX_TOKENS
 from paretoken.gateway.budget import bound_tokens, bound_usd
 from paretoken.gateway.scopes import Cap
+from paretoken.prompts.edits import edit_prompt, n_examples, parse_edits, with_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 COPY_SEED = 1_000_003
 """Distance between the seeds of two copies of a variant, more than there are repeats."""
 REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
-"""Parameters that are fields of a request; all others go to the provider by name."""
+"""Parameters that are fields of a request."""
+OWN_FIELDS = (*REQUEST_FIELDS, "edits")
+"""Parameters that the request is made with; all others go to the provider by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,25 +133,48 @@ class Design:
         return Request(
             model=variant.model,
             base_url=model.base_url,
-            messages=self._messages(variant.prompt, cell.sample),
+            messages=self._messages(variant.prompt, str(params.get("edits", "none")), cell.sample),
             max_tokens=cast("int", params.get("max_tokens", MAX_TOKENS)),
             temperature=float(cast("float", params.get("temperature", 0.0))),
             seed=cast("int", params.get("seed", self.spec.seed)) + cell.repeat + COPY_SEED * variant.copy,
-            params=tuple((name, value) for name, value in variant.params if name not in REQUEST_FIELDS),
+            params=tuple((name, value) for name, value in variant.params if name not in OWN_FIELDS),
             repeat=cell.repeat,
             salt=sample.id if model.provider.recorded else f"copy {variant.copy}" if variant.copy else "",
             origin=Origin(run, cell.sample, variant.id, cell.repeat, "subject", scopes),
         )
 
     @cached_property
-    def _messages(self) -> Callable[[str, str], tuple[Message, ...]]:
-        """Renders a prompt for a sample; the latest are kept, because models and parameters share them."""
+    def _messages(self) -> Callable[[str, str, str], tuple[Message, ...]]:
+        """Renders an edited prompt for a sample; the latest are kept, because models and parameters share them."""
+
+        @cache
+        def edited(prompt: str, edits: str) -> Prompt:
+            return edit_prompt(self.prompts[prompt], parse_edits(edits), self.dataset.language)
 
         @lru_cache(maxsize=128)
-        def render(prompt: str, sample: str) -> tuple[Message, ...]:
-            return self.prompts[prompt].render(self.dataset.template_values(self.samples[sample]))
+        def render(prompt: str, edits: str, sample: str) -> tuple[Message, ...]:
+            template = edited(prompt, edits)
+            messages = template.render(self.dataset.template_values(self.samples[sample]))
+            wanted = n_examples(parse_edits(edits))
+            return with_examples(messages, self._examples(template, sample, wanted)) if wanted else messages
 
         return render
+
+    def _examples(self, prompt: Prompt, sample: str, n: int) -> list[tuple[str, str]]:
+        """The first samples of the drawn order other than this one: what the user would say, and their reference."""
+        others = [id_ for id_ in self._with_reference[: n + 1] if id_ != sample][:n]
+        return [
+            (
+                prompt.render(self.dataset.template_values(self.samples[id_]))[-1].content,
+                self.samples[id_].reference or "",
+            )
+            for id_ in others
+        ]
+
+    @cached_property
+    def _with_reference(self) -> list[str]:
+        """Samples that have a reference, in drawn order."""
+        return [id_ for id_ in draw_order(self.samples, self.spec.seed) if self.samples[id_].reference]
 
     def cache_mode(self, model: ModelDesign) -> CacheMode:
         """How a model's calls use the cache; answers that may not be kept, or are recorded, do not."""

@@ -185,14 +185,15 @@ async def _count(
     for prompt in design.prompts:
         variants = [variant for variant in design.variants if variant.prompt == prompt]
         for sample in design.samples:
-            counts: dict[str, int | None] = {}
+            counts: dict[tuple[str, object], int | None] = {}
             for variant in variants:
                 request = design.request(variant, Cell(sample), run="")
                 n = _n_open(design, variant, request, cache, done)
-                if n and variant.model not in counts:
-                    counts[variant.model] = await design.models[variant.model].provider.count_tokens(request)
+                same = variant.model, dict(variant.params).get("edits")
+                if n and same not in counts:
+                    counts[same] = await design.models[variant.model].provider.count_tokens(request)
                 if n:
-                    tallies[variant.id].add(request, counts[variant.model], n)
+                    tallies[variant.id].add(request, counts[same], n)
     n_cells = len(design.samples) * design.spec.repeats
     return [
         VariantForecast(v.id, design.labels[v.id], n_cells, n_cells - tallies[v.id].to_send, **tallies[v.id].sums())

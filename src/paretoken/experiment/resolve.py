@@ -21,11 +21,13 @@ from paretoken.experiment.space import enumerate_variants, parse_choices
 from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
+from paretoken.prompts.edits import n_examples, parse_edits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from paretoken.core.calls import Scalar
     from paretoken.core.protocols import Clock
     from paretoken.core.usage import Price
     from paretoken.experiment.source import Source
@@ -70,6 +72,7 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
         _check_test(spec.plan.abtest, objectives, scorers, dataset, source)
     if aa:
         plan, tried = _make_alike(plan, tried, models, spec.seed, source)
+    _check_edits(choices.get("edits", []), dataset, models, source)
     root = find_root(folder)
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
@@ -78,6 +81,20 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design
+
+
+def _check_edits(edits: Sequence[Scalar], dataset: Dataset, models: Mapping[str, ModelDesign], source: Source) -> None:
+    asked = [parse_edits(str(text)) for text in edits]
+    recorded = next((id_ for id_, model in models.items() if model.provider.recorded), None)
+    if any(asked) and recorded is not None:
+        raise source.error(f"answers of {recorded!r} are recorded: editing the prompt cannot change them.", "space",
+                           "edits", fix="Leave edits out, or ask a model that answers.")  # fmt: skip
+    wanted = max((n_examples(chain) for chain in asked), default=0)
+    known = sum(sample.reference is not None for sample in dataset.samples)
+    if wanted >= known and wanted:
+        raise source.error(f"few_shot={wanted} needs {wanted + 1} samples with a reference; the dataset has {known}.",
+                           "space", "edits", fix="Name the column: dataset: {fields: {reference: COLUMN}}, or ask for "
+                           "fewer.")  # fmt: skip
 
 
 def _models(

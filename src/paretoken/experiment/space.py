@@ -6,13 +6,15 @@ from difflib import get_close_matches
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant
-from paretoken.experiment.design import REQUEST_FIELDS
+from paretoken.experiment.design import OWN_FIELDS
 from paretoken.models.chat_format import FIXED_FIELDS
+from paretoken.prompts.edits import parse_edits
 
 KNOWN = (
-    *REQUEST_FIELDS, "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "stop", "reasoning_effort",
+    *OWN_FIELDS, "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "stop", "reasoning_effort",
 )  # fmt: skip
 """Parameters whose misspellings are caught; any other goes to the provider as it is written."""
 
@@ -47,7 +49,7 @@ def _check(choices: Mapping[str, Sequence[Scalar]], source: Source) -> None:
     for name, values in choices.items():
         if name not in KNOWN and get_close_matches(name, KNOWN, cutoff=0.85):
             raise source.error(f"unknown parameter {name!r}.", "space", name, fix=suggest(name, KNOWN))
-        if name not in REQUEST_FIELDS and name in FIXED_FIELDS:
+        if name not in OWN_FIELDS and name in FIXED_FIELDS:
             raise source.error(f"{name!r} cannot be chosen: it is set by the experiment, or would break the bound of "
                                "a call's cost.", "space", name)  # fmt: skip
         for i, value in enumerate(values):
@@ -56,6 +58,11 @@ def _check(choices: Mapping[str, Sequence[Scalar]], source: Source) -> None:
     for value in choices.get("seed", ()):
         if not isinstance(value, int) or isinstance(value, bool):
             raise source.error(f"seed must be a whole number, not {value!r}.", "space", "seed")
+    for value in choices.get("edits", ()):
+        try:
+            parse_edits(str(value))
+        except SpecError as error:
+            raise source.error(error.problem, "space", "edits", fix=error.fix) from error
     for value in choices.get("max_tokens", ()):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise source.error(f"max_tokens must be a whole number above 0, not {value!r}.", "space", "max_tokens")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison
+    from paretoken.experiment.edited import EditChange
     from paretoken.experiment.reach import Outlook
 
 
@@ -81,4 +82,18 @@ def reach_rows(outlooks: Sequence[Outlook]) -> list[dict[str, object]]:
             "samples for 80 %": outlook.reach.needs,
         }
         for outlook in outlooks
+    ]
+
+
+def edit_rows(changes: Sequence[EditChange]) -> list[dict[str, object]]:
+    """What edits do to the length of prompts."""
+    return [
+        {
+            "prompt": change.prompt,
+            "edits": change.edits,
+            "prompt tokens before (estimated)": round(change.tokens_before, 1),
+            "after": round(change.tokens_after, 1),
+            "change": f"{100 * change.change_rate:+.0f} %",
+        }
+        for change in changes
     ]
