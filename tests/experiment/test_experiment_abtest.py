@@ -237,6 +237,7 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
         ("range: {list_usd: [0, 0.005]}", "range: {list_eur: [0, 1]}", r"range.list_eur.*Did you mean 'list_usd'"),
         ("[{column: human, range: [0, 1]}]", "[{column: human}]", r"'human' has no bounds"),
         ("input: text}", "input: text, cluster: pages}", r"column 'pages' is not in the dataset"),
+        ("maximize: [human]", "minimize: [list_usd, human]", r"minimize.*'human' is minimised"),
     ],
 )
 def test_a_test_that_cannot_be_made_is_refused(old: str, new: str, complaint: str, recorded: Lab) -> None:
@@ -244,6 +245,16 @@ def test_a_test_that_cannot_be_made_is_refused(old: str, new: str, complaint: st
     with pytest.raises(SpecError, match=complaint) as caught:
         load_design(recorded.folder, SystemClock())
     assert "spec.yaml:" in str(caught.value) or "data.jsonl" in str(caught.value)
+
+
+def test_a_metric_that_is_minimised_is_not_judged_as_if_more_were_better(recorded: Lab) -> None:
+    text = (recorded.folder / "spec.yaml").read_text()
+    start = text.index("maximize:")
+    recorded.write(
+        "spec.yaml", text[:start] + "minimize: [list_usd, human]\nplan: grid\n" + text[text.index("concurr") :]
+    )
+    pair = run(recorded.folder).results.compare("big", "poor")
+    assert [j.difference.name for j in pair.judged] == ["list_usd"]
 
 
 def test_aa_needs_an_ab_test(recorded: Lab) -> None:

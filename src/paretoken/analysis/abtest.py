@@ -81,7 +81,7 @@ class AbTest:
         plan, rows, goals = body["plan"], body["variants"], body["objectives"]
         scorers = body["scorers"]
         metrics = [metric for scorer in scorers for metric in scorer["metrics"]]
-        judged = [m for m in goals["maximize"] if m in metrics] or metrics
+        judged = [m for m in goals["maximize"] if m in metrics] or [m for m in metrics if m not in goals["minimize"]]
         judged += [name for name in plan.get("margin", {}) if name in metrics and name not in judged]
         scores = {name: tuple(ends) for scorer in scorers for name, ends in scorer.get("ranges", {}).items()}
         scores |= {name: tuple(ends) for name, ends in plan.get("range", {}).items()}

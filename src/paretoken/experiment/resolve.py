@@ -246,6 +246,10 @@ def _check_test(
                                fix=suggest(column, dataset.columns))  # fmt: skip
     bounded = {name for scorer in scorers for name in scorer.ranges} | set(test.range)
     asked = [*([m for m in objectives.maximize if m in metrics] or metrics), *test.margin]
+    backwards = [name for name in asked if name in metrics and name in objectives.minimize]
+    if backwards:
+        raise source.error(f"an A/B test takes more of a metric for better, and {backwards[0]!r} is minimised.",
+                           "minimize", fix="Score it the other way round, and maximise it.")  # fmt: skip
     unbounded = [name for name in asked if name in metrics and name not in bounded]
     if test.mode == "continuous" and test.sequence == "betting" and unbounded:
         raise source.error(f"{unbounded[0]!r} has no bounds, on which a test that may stop at any time rests.", "plan",
