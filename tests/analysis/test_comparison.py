@@ -35,7 +35,8 @@ def judged(
     a: Sequence[Record], b: Sequence[Record], margin: float | None = None, *, unseen: int = 0, repeats: int = 1,
     **changes: Any,
 ) -> Comparison:  # fmt: skip
-    test = AbTest("a", ("b",), {"a": "A", "b": "B"}, ("f1",), {} if margin is None else {"f1": margin}, **changes)
+    margins = changes.pop("margins", {} if margin is None else {"f1": margin})
+    test = AbTest("a", ("b",), {"a": "A", "b": "B"}, ("f1",), margins, **changes)
     return test.compare(panel_of(a, b, repeats), unseen=unseen)[0]
 
 
@@ -166,6 +167,17 @@ def test_what_costs_anything_is_dearer_than_what_is_free() -> None:
     ranges = FREE | {"b": {"list_usd": (0.0, 0.01)}}
     found = judged(arm(np.zeros(12), np.zeros(12)), arm(np.zeros(12), np.full(12, 1e-4)), ranges=ranges)
     assert "dearer by $0.0001 a call" in found.sentence
+
+
+def test_a_cost_with_a_margin_is_told_by_the_margin() -> None:
+    price = np.random.default_rng(9).gamma(20, 0.0001, 40)
+    dearer = 0.1 * float(price.mean())
+    within, open_ = (
+        judged(arm(price, price), arm(price, 1.1 * price), margins={"list_usd": margin}) for margin in (0.001, dearer)
+    )
+    assert "cost within its margin of $0.001 a call (+10% to +10%)" in within.sentence
+    assert within.verdict.startswith("cost within its margin, ")
+    assert f"cost undecided at its margin of ${dearer:.3g} a call (+10% to +10%)" in open_.sentence
 
 
 def test_a_small_saving_keeps_a_decimal() -> None:

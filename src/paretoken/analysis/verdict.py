@@ -90,7 +90,7 @@ class Comparison:
             return quality
         cost = {"better": "cheaper", "worse": "dearer"}.get(self.cost.finding)
         if cost is None:
-            cost = "at most as dear" if self.cost.finding == "not worse" else self.cost.finding
+            cost = "cost within its margin" if self.cost.finding == "not worse" else self.cost.finding
         if not rest:
             return cost
         return cost if quality == cost else f"{cost}, {quality}"
@@ -223,7 +223,10 @@ def _cost_words(judgement: Judgement) -> str:
         return f"cost: cannot tell ({cost.reason or 'no bound on one side'})"
     known = cost.relative_low is not None and cost.relative_high is not None
     if judgement.finding in ("undecided", "not worse"):
-        word = "no cost difference shown" if judgement.finding == "undecided" else "not dearer"
+        word = "no cost difference shown"
+        if judgement.margin is not None:
+            within = "within its margin" if judgement.finding == "not worse" else "undecided at its margin"
+            word = f"cost {within} of ${judgement.margin:.3g} a call"
         if not known:
             return f"{word} (${cost.low:.3g} to ${cost.high:.3g} a call)"
         return f"{word} ({cost.relative_low:+.0%} to {cost.relative_high:+.0%})"
