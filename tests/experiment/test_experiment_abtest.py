@@ -120,6 +120,21 @@ def test_a_winner_is_confirmed_on_samples_held_out(recorded: Lab) -> None:
     assert results.verdicts[-1].startswith("confirmed on held-out samples")
 
 
+def test_a_winner_that_was_not_yet_put_to_the_held_out_samples_is_not_called_none(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3")
+    results = run(recorded.folder, pilot=168).results
+    assert results.comparisons[0].verdict == "cheaper, not worse"
+    assert results.confirmation is None
+    assert results.verdicts[-1] == 'not confirmed yet: "small" has answered no sample that is held out'
+
+
+def test_a_pair_named_before_the_end_of_a_fixed_test_is_read_like_the_whole_test(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed")
+    results = run(recorded.folder, pilot=60).results
+    assert results.compare("big", "small").anytime
+    assert not run(recorded.folder).results.compare("big", "small").anytime
+
+
 def test_nothing_is_spent_on_confirming_no_winner(recorded: Lab) -> None:
     recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3")
     recorded.edit("treatment: [small, poor]", "treatment: [poor]")
