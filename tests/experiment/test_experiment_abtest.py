@@ -120,6 +120,13 @@ def test_a_winner_is_confirmed_on_samples_held_out(recorded: Lab) -> None:
     assert results.verdicts[-1].startswith("confirmed on held-out samples")
 
 
+def test_parts_of_a_dataset_speak_of_all_of_it(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3\n    population: dataset")
+    results = run(recorded.folder).results
+    assert "on these 240 samples (n = 168, selection)" in results.comparisons[0].sentence
+    assert "on these 240 samples (n = 72, held out)" in results.verdicts[-1]
+
+
 def test_a_winner_that_was_not_yet_put_to_the_held_out_samples_is_not_called_none(recorded: Lab) -> None:
     recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3")
     results = run(recorded.folder, pilot=168).results

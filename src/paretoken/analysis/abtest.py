@@ -194,7 +194,7 @@ class AbTest:
             comparisons.append(
                 Comparison(
                     self.labels[self.control], self.labels[treatment], own.get("list_usd"), quality, tuple(others), n,
-                    len(panel.samples), self.population, self.continuous, part,
+                    len(panel.samples), self.population, self.continuous, part, len(panel.samples),
                 )
             )  # fmt: skip
         return comparisons
@@ -213,13 +213,15 @@ class AbTest:
         selection, held_out = self.parts(panel)
         if held_out is None:
             return self.compare(panel), None
-        compared = self.compare(selection, part="selection", n_units=panel.n_units)
+        whole = len(panel.samples)
+        found = self.compare(selection, part="selection", n_units=panel.n_units)
+        compared = [replace(comparison, whole=whole) for comparison in found]
         winner = self.winner(compared)
         if winner is None:
             return compared, None
         alone = replace(self, treatments=(winner,))
         confirmed = alone.compare(held_out, part="held out", n_units=panel.n_units)[0]
-        return compared, confirmed if confirmed.n else None
+        return compared, replace(confirmed, whole=whole) if confirmed.n else None
 
     def findings(self, panel: Panel, n_units: int | None = None) -> tuple[dict[str, list[Found]], float]:
         """What is found of every treatment so far, without intervals, and the error of one end."""

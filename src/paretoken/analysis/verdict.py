@@ -53,6 +53,7 @@ class Comparison:
         population: `beyond` speaks of inputs like these, `dataset` of these samples.
         anytime: The intervals hold at every look.
         part: What samples it rests on, where not on all: `selection` or `held out`.
+        whole: Planned samples of all parts.
     """
 
     control: str
@@ -62,9 +63,10 @@ class Comparison:
     others: tuple[Judgement, ...]
     n: int
     planned: int
-    population: Literal["beyond", "dataset"] = "beyond"
-    anytime: bool = False
-    part: str = ""
+    population: Literal["beyond", "dataset"]
+    anytime: bool
+    part: str
+    whole: int
 
     @property
     def judged(self) -> tuple[Judgement, ...]:
@@ -116,7 +118,7 @@ class Comparison:
         counts = f"n = {self.n} of {self.planned} planned" if self.n < self.planned else f"n = {self.n}"
         if self.part:
             counts += f", {self.part}"
-        of = "inputs like these" if self.population == "beyond" else f"these {self.planned} samples"
+        of = "inputs like these" if self.population == "beyond" else f"these {self.whole} samples"
         words = ", and ".join(parts) if len(parts) == 2 else "; ".join(parts)
         told = f'treatment "{self.treatment}" against "{self.control}": {words}; on {of} ({counts})'
         undecided = [j for j in self.judged if j.finding == "undecided"]
