@@ -156,6 +156,19 @@ def test_more_comparisons_widen_the_interval() -> None:
     assert five.low < one.low
 
 
+def test_a_dataset_answers_once_all_of_it_is_seen() -> None:
+    rng = np.random.default_rng(12)
+    a, b = arm(rng.random(60)), arm(rng.random(60))
+    finite = {"mode": "continuous", "population": "dataset", "settled": frozenset("ab"),
+              "ranges": {id_: {"f1": (0.0, 1.0), "list_usd": (0.0, 1.0)} for id_ in "ab"}}  # fmt: skip
+    part, whole = judged(a, b[:30], margin=0.01, **finite), judged(a, b, margin=0.01, **finite)
+    assert part.quality[0].finding == "undecided"
+    assert 30 < (part.quality[0].needs or 0) <= 60
+    assert "hardly" not in part.sentence
+    assert whole.quality[0].finding != "undecided"
+    assert "undecided: the two are exactly equal" in whole.sentence  # in cost
+
+
 @pytest.mark.parametrize("mode", ["fixed", "continuous"])
 def test_free_models_cost_the_same(mode: str) -> None:
     free = np.zeros(12)

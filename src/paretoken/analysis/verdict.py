@@ -205,6 +205,8 @@ def _joint(judgements: Sequence[Judgement]) -> str:
 def _needs_words(comparison: Comparison) -> str:
     needs, n = comparison.needs, comparison.n
     if needs is None:
+        if all(j.difference.low == j.difference.high for j in comparison.judged if j.finding == "undecided"):
+            return "the two are exactly equal"
         return "the two are too much alike to say how many samples it would take"
     more = needs - n
     if more > 1_000_000:
