@@ -198,6 +198,11 @@ def test_a_small_saving_keeps_a_decimal() -> None:
     assert "2.0 % cheaper (95 % CI 2.0 to 2.0 %)" in judged(arm(price, price), arm(price, 0.98 * price)).sentence
 
 
+def test_more_than_twice_as_dear_is_told_in_whole_percents() -> None:
+    price = np.random.default_rng(9).gamma(20, 0.0001, 40)
+    assert "250 % dearer (95 % CI 250 to 250 %)" in judged(arm(price, price), arm(price, 3.5 * price)).sentence
+
+
 def test_a_saving_is_never_shown_with_a_relative_interval_that_denies_it() -> None:
     found = judged(arm(np.ones(20)), arm(np.ones(20)))
     assert found.cost is not None

@@ -158,8 +158,10 @@ EVEN = np.tile([0.4, 0.6], 10)
         (evidence(EVEN, EVEN[::-1], missing=3), "3 of 23 samples lack a value"),
         (evidence([], [], missing=12), "12 of 12 samples lack a value"),
         (evidence(EVEN, EVEN + 1.1, **CONTINUOUS), "a value lies outside the range that f1 was declared to have"),
-        (evidence(EVEN, EVEN[::-1], **CONTINUOUS | {"sequence": "asymptotic"}), "f1 has no bounds here, and an "
-         "asymptotic interval needs 100 samples; there are 20"),
+        (evidence(EVEN, EVEN[::-1], **CONTINUOUS | {"sequence": "asymptotic"}), "an asymptotic interval needs 100 "
+         "samples; there are 20"),
+        (evidence(EVEN, EVEN[::-1], **CONTINUOUS | {"ranges": {}}), "f1 has no bounds here, and an asymptotic interval "
+         "needs 100 samples; there are 20"),
         (evidence(EVEN, EVEN[::-1], "latency_s.p95"), "20 samples are too few for p95"),
         (evidence(np.tile(EVEN, 3), np.tile(EVEN, 3), "latency_s.p50", cluster=np.arange(60) // 2),
          "quantiles are not compared where samples come in clusters"),

@@ -276,8 +276,11 @@ def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
     if np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
         return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
     if len(s) < BURN_IN:
-        return Measure(name, pairs, None, reason=f"{name} has no bounds here, and an asymptotic interval needs "
-                       f"{BURN_IN} samples; there are {len(s)}")  # fmt: skip
+        why = "" if rules.sequence == "asymptotic" else f"{name} has no bounds here, and "
+        what = "samples" if len(s) == len(pairs) else "clusters"
+        return Measure(
+            name, pairs, None, reason=f"{why}an asymptotic interval needs {BURN_IN} {what}; there are {len(s)}"
+        )
     positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
     ratio = Asymptotic(s_treatment, s_control, rules.horizon) if positive and np.ptp(s_treatment) > 0 else None
     return Measure(name, pairs, Asymptotic(s, sizes, rules.horizon), ratio, asymptotic=True)

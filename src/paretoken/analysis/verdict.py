@@ -259,4 +259,4 @@ def _quality_words(judgement: Judgement) -> str:
 
 def _percent(rate: float) -> str:
     """Whole percents, or one decimal near 0 and 1, where whole ones would hide the size."""
-    return f"{100 * rate:.0f}" if 0.1 <= rate < 0.985 else f"{100 * rate:.1f}"
+    return f"{100 * rate:.1f}" if rate < 0.0995 or 0.985 <= rate < 1.015 else f"{100 * rate:.0f}"
