@@ -68,6 +68,7 @@ def test_a_sample_without_both_values_is_not_compared() -> None:
     a[3], b[7] = record("s3", score=None), record("s7", usd=None)
     found = judged(a, b)
     assert (found.quality[0].difference.n, found.n) == (18, 19)
+    assert "mind: f1: 2 of 20 samples lack a value and are left out" in found.sentence
     assert found.cost is not None
     assert found.cost.difference.n == 19
 

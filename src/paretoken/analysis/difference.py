@@ -45,7 +45,7 @@ class PairedDifference:
         relative, relative_low, relative_high: Ratio of means minus one, with its interval.
         p_value: Two-sided, of no difference; valid at every look where the interval is.
         reason: Why there is no interval, or None.
-        warning: Why the interval may be too narrow, or empty.
+        warning: What makes it less sure than it looks, or empty.
     """
 
     name: str
@@ -165,6 +165,12 @@ class Measure:
         return None
 
     def _warning(self, error: float) -> str:
+        missing = self.pairs.asked - len(self.pairs)
+        lacking = f"{missing} of {self.pairs.asked} samples lack a value and are left out" if missing else ""
+        return "; ".join(filter(None, (lacking, self._doubt(error))))
+
+    def _doubt(self, error: float) -> str:
+        """Why the interval may hold less often than it says; else empty."""
         if self.asymptotic:
             return "the interval is asymptotic: it holds for many samples"
         if self.residuals is None:
