@@ -250,6 +250,7 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
     [
         ("treatment: [small, poor]", "treatment: []", r"treatment.*a control alone is no test"),
         ("margin: {human: 0.1}", "margin: {human: -0.1}", r"margin.human.*largest loss.*above 0"),
+        ("margin: {human: 0.1}", "margin: {human: 2}", r"margin.human.*between 0 and 1: no loss could exceed 2"),
         ("mode: continuous", "mode: continuous\n    alpha: 0.5", r"alpha.*between 0 and 0.5"),
         ("mode: continuous", "mode: continuous\n    alpha: 0", r"alpha.*between 0 and 0.5"),
         ("mode: continuous", "mode: sometimes", r"mode.*'fixed' or 'continuous'"),
