@@ -159,6 +159,8 @@ def test_an_aa_test_finds_no_difference_at_the_promised_rate(recorded: Lab) -> N
     assert rate <= 0.05
     assert outcome.exit_code == 0
     assert "random relabellings" in outcome.results.verdicts[-1]
+    assert all("labels swapped at random)" in sentence for sentence in outcome.results.verdicts[:-1])
+    assert not any("more samples" in sentence for sentence in outcome.results.verdicts)
     test = run(recorded.folder).results.run.id
     assert outcome.results.run.id != test
     run(recorded.folder, aa=True, fresh=True)

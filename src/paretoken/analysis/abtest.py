@@ -51,6 +51,7 @@ class AbTest:
         settled: Ids of variants whose answers would come out the same if asked again.
         confirm: Share of the samples, the last drawn, that is held out to confirm the winner.
         ranges: Bounds of quantities by variant id and name.
+        alike: The arms are alike, for the test itself is tested: no number of samples would tell them apart.
         relabel: Seed by which control and treatment are swapped at random, sample by sample; None does not.
     """
 
@@ -66,6 +67,7 @@ class AbTest:
     settled: frozenset[str] = frozenset()
     confirm: float = 0.0
     ranges: Mapping[str, Mapping[str, tuple[float, float]]] | None = None
+    alike: bool = False
     relabel: int | None = None
 
     @classmethod
@@ -101,6 +103,7 @@ class AbTest:
             settled=frozenset(settled),
             confirm=plan.get("confirm") or 0.0,
             ranges=ranges,
+            alike="aa" in plan,
             relabel=plan.get("relabel"),
         )
 
@@ -181,6 +184,10 @@ class AbTest:
         """
         asked = list(self._questions(panel, n_units))
         judged = judge_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=self._unseen(asked, unseen))
+        if self.alike:
+            judged = [replace(judgement, needs=None) for judgement in judged]
+        if self.relabel is not None:
+            part = "labels swapped at random"
         comparisons = []
         for treatment in self.treatments:
             own = {m.name: j for (id_, m, _), j in zip(asked, judged, strict=True) if id_ == treatment}

@@ -52,7 +52,8 @@ class Comparison:
         n, planned: Samples compared, samples planned.
         population: `beyond` speaks of inputs like these, `dataset` of these samples.
         anytime: The intervals hold at every look.
-        part: What samples it rests on, where not on all: `selection` or `held out`.
+        part: What it rests on, where not on all samples as they are: `selection`, `held out` or `labels swapped at
+            random`.
         whole: Planned samples of all parts.
     """
 
