@@ -245,6 +245,12 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
     recorded.edit("margin: {human: 0.1}", "margin: {human: 0.005}")
     small, *_ = [o for o in recorded_outlook(load_design(recorded.folder, SystemClock())) if o.reach.name == "human"]
     assert small.too_small
+    recorded.edit("mode: fixed", "mode: fixed\n    population: dataset")
+    seen, *_ = [o for o in recorded_outlook(load_design(recorded.folder, SystemClock())) if o.reach.name == "human"]
+    assert not seen.too_small
+    assert (seen.reach.power, seen.reach.detectable) == (1, 0)  # all of the dataset will be seen
+    assert seen.reach.needs is not None
+    assert 0.8 * N < seen.reach.needs <= N
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -290,16 +291,27 @@ class AbTest:
         alone = replace(self, mode="fixed", population="beyond", treatments=(treatment,), relabel=None)
         error = self.alpha / (2 * len(self.treatments) * len(self.quantities()))
         size = round((1 - self.confirm) * planned)
+        finite = self.population == "dataset" and {self.control, treatment} <= self.settled
         return [
-            reach(found, margin, error, size, sequential=self.continuous, width=self._width(treatment, found.name))
+            reach(
+                found,
+                margin,
+                error,
+                size,
+                sequential=self.continuous,
+                width=self._width(treatment, found.name),
+                total=planned if finite else math.inf,
+            )
             for _, found, margin in alone._questions(panel, None)
             if isinstance(found.evidence, PairedT)
         ]
 
     def _width(self, treatment: str, name: str) -> float:
         """Largest possible difference of a sample, where a test rests on it."""
-        own = (self.ranges or {}).get(treatment, {}).get(name)
-        return own[1] - own[0] if own is not None and self.continuous and self.sequence == "betting" else 0.0
+        a, b = ((self.ranges or {}).get(id_, {}).get(name) for id_ in (self.control, treatment))
+        if a is None or b is None or not self.continuous or self.sequence == "asymptotic":
+            return 0.0
+        return max(b[1] - a[0], a[1] - b[0])
 
     def path(
         self, panel: Panel, treatment: str, name: str, n_points: int = 40, *, n_units: int | None = None

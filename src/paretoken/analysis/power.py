@@ -140,8 +140,9 @@ def spread_per_sample(measure: Measure) -> float:
 
 
 def reach(
-    measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool, width: float = 0.0
-) -> Reach:
+    measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool, width: float = 0.0,
+    total: float = math.inf,
+) -> Reach:  # fmt: skip
     """What a planned size can show, from recorded pairs.
 
     Args:
@@ -151,18 +152,23 @@ def reach(
         planned: Samples planned.
         sequential: The test may be looked at all the time.
         width: Largest possible difference of a sample, where the test rests on it; else 0.
+        total: Samples of the population that the test speaks of.
+
+    Source: finite populations, Cochran (1977), "Sampling Techniques", sections 2.6 and 4.6.
     """
-    spread = spread_per_sample(measure)
+    spread, unseen = spread_per_sample(measure), 1 - planned / total
     size = planned / (SEQUENTIAL_COST if sequential else 1.0)
     t = t_quantile(1 - error, max(int(size) - 1, 1))
-    rare = least_size(size, width, error)
-    detectable = max((t + _POWER_QUANTILE) * spread / size**0.5, rare)
+    rare = unseen * least_size(planned, width, error)
+    noise = spread * (unseen / size) ** 0.5
+    detectable = max((t + _POWER_QUANTILE) * noise, rare)
     power: float | None = None
     needs: int | None = None
     if margin is not None and spread > 0:
-        power = _normal_cdf(margin * size**0.5 / spread - t) if margin > rare else 0.0
+        power = 0.0 if margin < rare else 1.0 if noise == 0 else _normal_cdf(margin / noise - t)
         planned_for = fixed_size(margin, spread, error) * (SEQUENTIAL_COST if sequential else 1.0)
-        needs = round(max(planned_for, least_size(margin, width, error)))
+        endless = max(planned_for, least_size(margin, width, error))
+        needs = round(endless / (1 + endless / total))
     return Reach(measure.name, margin, spread, len(measure.pairs), detectable, power, needs, planned)
 
 
