@@ -222,7 +222,8 @@ def test_clusters_widen_the_interval_and_are_kept_without_texts(recorded: Lab) -
 def test_repeats_split_the_noise(recorded: Lab) -> None:
     recorded.edit("mode: continuous", "mode: fixed")
     recorded.edit("concurrency: 16", "concurrency: 16\nrepeats: 2")
-    (label, split), *_ = [s for s in run(recorded.folder).results.variance_splits() if s[1].name == "human"]
+    cost, (label, split), *_ = run(recorded.folder).results.variance_splits()
+    assert (cost[1].name, cost[1].scorer) == ("list_usd", None)  # no scorer had a say in it
     assert label == "small"
     assert split.sample == pytest.approx(2 * 0.08**2, rel=0.4)
     assert split.answer == pytest.approx(0, abs=1e-12)  # the recording holds one answer a sample

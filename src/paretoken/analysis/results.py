@@ -256,7 +256,12 @@ class Results:
         }
         control = self.table.of(self.test.control)
         splits = [
-            (self.labels[t], split_variance(control, self.table.of(t), name, self.repeats, answers))
+            (
+                self.labels[t],
+                split_variance(
+                    control, self.table.of(t), name, self.repeats, answers if name in self.metrics else None
+                ),
+            )
             for t in self.test.treatments
             for name in self.test.quantities()
         ]
