@@ -192,6 +192,14 @@ def test_a_gate_fails_the_run(condition: str, code: int, recorded: Lab, tmp_path
     assert (suite.get("tests"), suite.get("failures")) == ("5", str(code))
 
 
+def test_a_gate_on_what_is_undecided_does_not_let_pass_what_cannot_be_told(recorded: Lab) -> None:
+    recorded.edit("column: human", "column: hooman")
+    recorded.edit("maximize: [human]", "maximize: [hooman]")
+    recorded.edit("margin: {human: 0.1}", "margin: {hooman: 0.1}")
+    assert run(recorded.folder, fail_if=["hooman worse"]).exit_code == 0
+    assert run(recorded.folder, fail_if=["hooman worse or undecided"]).exit_code == 1
+
+
 @pytest.mark.parametrize("condition", ["bleu worse", "human", "human wrose", "human worse and undecided"])
 def test_a_gate_that_cannot_be_read_is_refused_before_the_run(condition: str, recorded: Lab) -> None:
     with pytest.raises(SpecError, match="--fail-if"):
