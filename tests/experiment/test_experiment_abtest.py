@@ -221,6 +221,7 @@ def test_clusters_widen_the_interval_and_are_kept_without_texts(recorded: Lab) -
     recorded.edit("concurrency: 16", "concurrency: 16\nstore: {content: none}")
     results = run(recorded.folder).results
     assert results.panel.n_units == N // 4
+    assert "(n = 240, in 60 clusters)" in results.comparisons[0].sentence
     assert all("input" not in body for body in results.samples.values())
     together = results.comparisons[0]
     assert together.quality[0].difference.difference == pytest.approx(alone.quality[0].difference.difference)

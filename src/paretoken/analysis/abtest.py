@@ -199,10 +199,12 @@ class AbTest:
                     others.append(without_warning(judge_alone(found, self.alpha)))
             quality = tuple(own[name] for name in self.metrics if name in own)
             n = max((j.difference.n for j in (*own.values(), *others)), default=0)
+            seen = max((len(np.unique(m.pairs.cluster)) for id_, m, _ in asked if id_ == treatment), default=0)
             comparisons.append(
                 Comparison(
                     self.labels[self.control], self.labels[treatment], own.get("list_usd"), quality, tuple(others), n,
                     len(panel.samples), self.population, self.continuous, part, len(panel.samples),
+                    seen if panel.n_units < len(panel.samples) else None,
                 )
             )  # fmt: skip
         return comparisons

@@ -55,6 +55,7 @@ class Comparison:
         part: What it rests on, where not on all samples as they are: `selection`, `held out` or `labels swapped at
             random`.
         whole: Planned samples of all parts.
+        clusters: Clusters compared; None where samples come alone.
     """
 
     control: str
@@ -68,6 +69,7 @@ class Comparison:
     anytime: bool
     part: str
     whole: int
+    clusters: int | None
 
     @property
     def judged(self) -> tuple[Judgement, ...]:
@@ -117,6 +119,8 @@ class Comparison:
         if not parts:
             return f'treatment "{self.treatment}" against "{self.control}": no sample is answered by both'
         counts = f"n = {self.n} of {self.planned} planned" if self.n < self.planned else f"n = {self.n}"
+        if self.clusters is not None:
+            counts += f", in {self.clusters} clusters"
         if self.part:
             counts += f", {self.part}"
         of = "inputs like these" if self.population == "beyond" else f"these {self.whole} samples"
