@@ -255,6 +255,10 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
     recorded.edit("margin: {human: 0.1}", "margin: {human: 0.005}")
     small, *_ = [o for o in recorded_outlook(load_design(recorded.folder, SystemClock())) if o.reach.name == "human"]
     assert small.too_small
+    recorded.edit("range: [0, 1]}]", "range: [0, 2]}]")
+    found = recorded_outlook(load_design(recorded.folder, SystemClock()))
+    assert {o.reach.name for o in found} == {"list_usd"}  # what another scorer measured is not counted
+    recorded.edit("range: [0, 2]}]", "range: [0, 1]}]")
     recorded.edit("mode: fixed", "mode: fixed\n    population: dataset")
     seen, *_ = [o for o in recorded_outlook(load_design(recorded.folder, SystemClock())) if o.reach.name == "human"]
     assert not seen.too_small
