@@ -35,7 +35,8 @@ def judged(
     a: Sequence[Record], b: Sequence[Record], margin: float | None = None, *, unseen: int = 0, repeats: int = 1,
     **changes: Any,
 ) -> Comparison:  # fmt: skip
-    test = AbTest("a", ("b",), {"a": "A", "b": "B"}, ("f1",), {} if margin is None else {"f1": margin}, **changes)
+    margins = changes.pop("margins", {} if margin is None else {"f1": margin})
+    test = AbTest("a", ("b",), {"a": "A", "b": "B"}, ("f1",), margins, **changes)
     return test.compare(panel_of(a, b, repeats), unseen=unseen)[0]
 
 
@@ -67,6 +68,7 @@ def test_a_sample_without_both_values_is_not_compared() -> None:
     a[3], b[7] = record("s3", score=None), record("s7", usd=None)
     found = judged(a, b)
     assert (found.quality[0].difference.n, found.n) == (18, 19)
+    assert "mind: f1: 2 of 20 samples lack a value and are left out" in found.sentence
     assert found.cost is not None
     assert found.cost.difference.n == 19
 
@@ -155,6 +157,19 @@ def test_more_comparisons_widen_the_interval() -> None:
     assert five.low < one.low
 
 
+def test_a_dataset_answers_once_all_of_it_is_seen() -> None:
+    rng = np.random.default_rng(12)
+    a, b = arm(rng.random(60)), arm(rng.random(60))
+    finite = {"mode": "continuous", "population": "dataset", "settled": frozenset("ab"),
+              "ranges": {id_: {"f1": (0.0, 1.0), "list_usd": (0.0, 1.0)} for id_ in "ab"}}  # fmt: skip
+    part, whole = judged(a, b[:30], margin=0.01, **finite), judged(a, b, margin=0.01, **finite)
+    assert part.quality[0].finding == "undecided"
+    assert 30 < (part.quality[0].needs or 0) <= 60
+    assert "hardly" not in part.sentence
+    assert whole.quality[0].finding != "undecided"
+    assert "undecided: the two are exactly equal" in whole.sentence  # in cost
+
+
 @pytest.mark.parametrize("mode", ["fixed", "continuous"])
 def test_free_models_cost_the_same(mode: str) -> None:
     free = np.zeros(12)
@@ -168,9 +183,25 @@ def test_what_costs_anything_is_dearer_than_what_is_free() -> None:
     assert "dearer by $0.0001 a call" in found.sentence
 
 
+def test_a_cost_with_a_margin_is_told_by_the_margin() -> None:
+    price = np.random.default_rng(9).gamma(20, 0.0001, 40)
+    dearer = 0.1 * float(price.mean())
+    within, open_ = (
+        judged(arm(price, price), arm(price, 1.1 * price), margins={"list_usd": margin}) for margin in (0.001, dearer)
+    )
+    assert "cost within its margin of $0.001 a call (+10% to +10%)" in within.sentence
+    assert within.verdict.startswith("cost within its margin, ")
+    assert f"cost undecided at its margin of ${dearer:.3g} a call (+10% to +10%)" in open_.sentence
+
+
 def test_a_small_saving_keeps_a_decimal() -> None:
     price = np.random.default_rng(9).gamma(20, 0.0001, 40)
     assert "2.0 % cheaper (95 % CI 2.0 to 2.0 %)" in judged(arm(price, price), arm(price, 0.98 * price)).sentence
+
+
+def test_more_than_twice_as_dear_is_told_in_whole_percents() -> None:
+    price = np.random.default_rng(9).gamma(20, 0.0001, 40)
+    assert "250 % dearer (95 % CI 250 to 250 %)" in judged(arm(price, price), arm(price, 3.5 * price)).sentence
 
 
 def test_a_saving_is_never_shown_with_a_relative_interval_that_denies_it() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from paretoken.analysis.abtest import AbTest
 from paretoken.analysis.difference import Measure, Rules, measure
 from paretoken.analysis.panel import Pairs, Panel
+from paretoken.analysis.power import chance_to_decide
 from paretoken.analysis.verdict import decide_family, judge_family
 
 if TYPE_CHECKING:
@@ -157,8 +158,10 @@ EVEN = np.tile([0.4, 0.6], 10)
         (evidence(EVEN, EVEN[::-1], missing=3), "3 of 23 samples lack a value"),
         (evidence([], [], missing=12), "12 of 12 samples lack a value"),
         (evidence(EVEN, EVEN + 1.1, **CONTINUOUS), "a value lies outside the range that f1 was declared to have"),
-        (evidence(EVEN, EVEN[::-1], **CONTINUOUS | {"sequence": "asymptotic"}), "f1 has no bounds here, and an "
-         "asymptotic interval needs 100 samples; there are 20"),
+        (evidence(EVEN, EVEN[::-1], **CONTINUOUS | {"sequence": "asymptotic"}), "an asymptotic interval needs 100 "
+         "samples; there are 20"),
+        (evidence(EVEN, EVEN[::-1], **CONTINUOUS | {"ranges": {}}), "f1 has no bounds here, and an asymptotic interval "
+         "needs 100 samples; there are 20"),
         (evidence(EVEN, EVEN[::-1], "latency_s.p95"), "20 samples are too few for p95"),
         (evidence(np.tile(EVEN, 3), np.tile(EVEN, 3), "latency_s.p50", cluster=np.arange(60) // 2),
          "quantiles are not compared where samples come in clusters"),
@@ -167,6 +170,16 @@ EVEN = np.tile([0.4, 0.6], 10)
 def test_what_cannot_be_told_says_why(found: Measure, reason: str) -> None:
     (judged,) = judge_family([(found, None)], ALPHA)
     assert (judged.finding, judged.difference.reason) == ("cannot tell", reason)
+
+
+def test_the_chance_of_a_decision_grows_with_the_share_of_the_population_that_is_planned() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.random(60), rng.random(60)
+    finite = CONTINUOUS | {"population": "dataset"}
+    chances = [chance_to_decide(evidence(a, b, **finite | {"n_units": n}), 0.05, 0.025, 100) for n in (100, 140, 10**6)]
+    assert chances[0] == pytest.approx(1)
+    assert chances[0] > chances[1] > chances[2]
+    assert chances[2] == pytest.approx(chance_to_decide(evidence(a, b, **CONTINUOUS), 0.05, 0.025, 100), abs=1e-3)
 
 
 def test_differences_that_are_all_equal_are_judged_within_bounds() -> None:

@@ -41,6 +41,14 @@ def test_with_clusters_it_is_the_cluster_robust_regression_on_a_constant() -> No
     assert 2 * min(found.p_above(0.0), found.p_below(0.0)) == pytest.approx(fit.pvalues[0])
 
 
+def test_an_interval_of_binary_scores_excludes_zero_when_the_exact_test_does() -> None:
+    for won, lost in ((7, 1), (1, 7), (12, 1)):
+        s = np.repeat([1.0, -1.0, 0.0], [won, lost, 50 - won - lost])
+        low, high = PairedT(s, one(50), discordant=(won, lost)).interval(0.025)
+        assert (low > 0, high < 0) == (mcnemar(won, lost) <= 0.025, mcnemar(lost, won) <= 0.025)
+    assert PairedT(np.repeat([1.0, -1.0, 0.0], [7, 1, 42]), one(50)).interval(0.025)[0] > 0  # as Student's t has it
+
+
 @pytest.mark.parametrize(("won", "lost"), [(0, 0), (3, 0), (9, 2), (2, 9), (40, 31)])
 def test_mcnemar_is_exact(won: int, lost: int) -> None:
     if won + lost:

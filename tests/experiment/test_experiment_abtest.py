@@ -120,6 +120,28 @@ def test_a_winner_is_confirmed_on_samples_held_out(recorded: Lab) -> None:
     assert results.verdicts[-1].startswith("confirmed on held-out samples")
 
 
+def test_parts_of_a_dataset_speak_of_all_of_it(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3\n    population: dataset")
+    results = run(recorded.folder).results
+    assert "on these 240 samples (n = 168, selection)" in results.comparisons[0].sentence
+    assert "on these 240 samples (n = 72, held out)" in results.verdicts[-1]
+
+
+def test_a_winner_that_was_not_yet_put_to_the_held_out_samples_is_not_called_none(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3")
+    results = run(recorded.folder, pilot=168).results
+    assert results.comparisons[0].verdict == "cheaper, not worse"
+    assert results.confirmation is None
+    assert results.verdicts[-1] == 'not confirmed yet: "small" has answered no sample that is held out'
+
+
+def test_a_pair_named_before_the_end_of_a_fixed_test_is_read_like_the_whole_test(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: fixed")
+    results = run(recorded.folder, pilot=60).results
+    assert results.compare("big", "small").anytime
+    assert not run(recorded.folder).results.compare("big", "small").anytime
+
+
 def test_nothing_is_spent_on_confirming_no_winner(recorded: Lab) -> None:
     recorded.edit("mode: continuous", "mode: fixed\n    confirm: 0.3")
     recorded.edit("treatment: [small, poor]", "treatment: [poor]")
@@ -137,6 +159,8 @@ def test_an_aa_test_finds_no_difference_at_the_promised_rate(recorded: Lab) -> N
     assert rate <= 0.05
     assert outcome.exit_code == 0
     assert "random relabellings" in outcome.results.verdicts[-1]
+    assert all("labels swapped at random)" in sentence for sentence in outcome.results.verdicts[:-1])
+    assert not any("more samples" in sentence for sentence in outcome.results.verdicts)
     test = run(recorded.folder).results.run.id
     assert outcome.results.run.id != test
     run(recorded.folder, aa=True, fresh=True)
@@ -168,6 +192,14 @@ def test_a_gate_fails_the_run(condition: str, code: int, recorded: Lab, tmp_path
     assert (suite.get("tests"), suite.get("failures")) == ("5", str(code))
 
 
+def test_a_gate_on_what_is_undecided_does_not_let_pass_what_cannot_be_told(recorded: Lab) -> None:
+    recorded.edit("column: human", "column: hooman")
+    recorded.edit("maximize: [human]", "maximize: [hooman]")
+    recorded.edit("margin: {human: 0.1}", "margin: {hooman: 0.1}")
+    assert run(recorded.folder, fail_if=["hooman worse"]).exit_code == 0
+    assert run(recorded.folder, fail_if=["hooman worse or undecided"]).exit_code == 1
+
+
 @pytest.mark.parametrize("condition", ["bleu worse", "human", "human wrose", "human worse and undecided"])
 def test_a_gate_that_cannot_be_read_is_refused_before_the_run(condition: str, recorded: Lab) -> None:
     with pytest.raises(SpecError, match="--fail-if"):
@@ -189,6 +221,7 @@ def test_clusters_widen_the_interval_and_are_kept_without_texts(recorded: Lab) -
     recorded.edit("concurrency: 16", "concurrency: 16\nstore: {content: none}")
     results = run(recorded.folder).results
     assert results.panel.n_units == N // 4
+    assert "(n = 240, in 60 clusters)" in results.comparisons[0].sentence
     assert all("input" not in body for body in results.samples.values())
     together = results.comparisons[0]
     assert together.quality[0].difference.difference == pytest.approx(alone.quality[0].difference.difference)
@@ -198,7 +231,8 @@ def test_clusters_widen_the_interval_and_are_kept_without_texts(recorded: Lab) -
 def test_repeats_split_the_noise(recorded: Lab) -> None:
     recorded.edit("mode: continuous", "mode: fixed")
     recorded.edit("concurrency: 16", "concurrency: 16\nrepeats: 2")
-    (label, split), *_ = [s for s in run(recorded.folder).results.variance_splits() if s[1].name == "human"]
+    cost, (label, split), *_ = run(recorded.folder).results.variance_splits()
+    assert (cost[1].name, cost[1].scorer) == ("list_usd", None)  # no scorer had a say in it
     assert label == "small"
     assert split.sample == pytest.approx(2 * 0.08**2, rel=0.4)
     assert split.answer == pytest.approx(0, abs=1e-12)  # the recording holds one answer a sample
@@ -221,6 +255,16 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
     recorded.edit("margin: {human: 0.1}", "margin: {human: 0.005}")
     small, *_ = [o for o in recorded_outlook(load_design(recorded.folder, SystemClock())) if o.reach.name == "human"]
     assert small.too_small
+    recorded.edit("range: [0, 1]}]", "range: [0, 2]}]")
+    found = recorded_outlook(load_design(recorded.folder, SystemClock()))
+    assert {o.reach.name for o in found} == {"list_usd"}  # what another scorer measured is not counted
+    recorded.edit("range: [0, 2]}]", "range: [0, 1]}]")
+    recorded.edit("mode: fixed", "mode: fixed\n    population: dataset")
+    seen, *_ = [o for o in recorded_outlook(load_design(recorded.folder, SystemClock())) if o.reach.name == "human"]
+    assert not seen.too_small
+    assert (seen.reach.power, seen.reach.detectable) == (1, 0)  # all of the dataset will be seen
+    assert seen.reach.needs is not None
+    assert 0.8 * N < seen.reach.needs <= N
 
 
 @pytest.mark.parametrize(
@@ -228,6 +272,7 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
     [
         ("treatment: [small, poor]", "treatment: []", r"treatment.*a control alone is no test"),
         ("margin: {human: 0.1}", "margin: {human: -0.1}", r"margin.human.*largest loss.*above 0"),
+        ("margin: {human: 0.1}", "margin: {human: 2}", r"margin.human.*between 0 and 1: no loss could exceed 2"),
         ("mode: continuous", "mode: continuous\n    alpha: 0.5", r"alpha.*between 0 and 0.5"),
         ("mode: continuous", "mode: continuous\n    alpha: 0", r"alpha.*between 0 and 0.5"),
         ("mode: continuous", "mode: sometimes", r"mode.*'fixed' or 'continuous'"),
@@ -237,6 +282,7 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
         ("range: {list_usd: [0, 0.005]}", "range: {list_eur: [0, 1]}", r"range.list_eur.*Did you mean 'list_usd'"),
         ("[{column: human, range: [0, 1]}]", "[{column: human}]", r"'human' has no bounds"),
         ("input: text}", "input: text, cluster: pages}", r"column 'pages' is not in the dataset"),
+        ("maximize: [human]", "minimize: [list_usd, human]", r"minimize.*'human' is minimised"),
     ],
 )
 def test_a_test_that_cannot_be_made_is_refused(old: str, new: str, complaint: str, recorded: Lab) -> None:
@@ -244,6 +290,16 @@ def test_a_test_that_cannot_be_made_is_refused(old: str, new: str, complaint: st
     with pytest.raises(SpecError, match=complaint) as caught:
         load_design(recorded.folder, SystemClock())
     assert "spec.yaml:" in str(caught.value) or "data.jsonl" in str(caught.value)
+
+
+def test_a_metric_that_is_minimised_is_not_judged_as_if_more_were_better(recorded: Lab) -> None:
+    text = (recorded.folder / "spec.yaml").read_text()
+    start = text.index("maximize:")
+    recorded.write(
+        "spec.yaml", text[:start] + "minimize: [list_usd, human]\nplan: grid\n" + text[text.index("concurr") :]
+    )
+    pair = run(recorded.folder).results.compare("big", "poor")
+    assert [j.difference.name for j in pair.judged] == ["list_usd"]
 
 
 def test_aa_needs_an_ab_test(recorded: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -51,6 +52,7 @@ class AbTest:
         settled: Ids of variants whose answers would come out the same if asked again.
         confirm: Share of the samples, the last drawn, that is held out to confirm the winner.
         ranges: Bounds of quantities by variant id and name.
+        alike: The arms are alike, for the test itself is tested: no number of samples would tell them apart.
         relabel: Seed by which control and treatment are swapped at random, sample by sample; None does not.
     """
 
@@ -66,6 +68,7 @@ class AbTest:
     settled: frozenset[str] = frozenset()
     confirm: float = 0.0
     ranges: Mapping[str, Mapping[str, tuple[float, float]]] | None = None
+    alike: bool = False
     relabel: int | None = None
 
     @classmethod
@@ -81,7 +84,7 @@ class AbTest:
         plan, rows, goals = body["plan"], body["variants"], body["objectives"]
         scorers = body["scorers"]
         metrics = [metric for scorer in scorers for metric in scorer["metrics"]]
-        judged = [m for m in goals["maximize"] if m in metrics] or metrics
+        judged = [m for m in goals["maximize"] if m in metrics] or [m for m in metrics if m not in goals["minimize"]]
         judged += [name for name in plan.get("margin", {}) if name in metrics and name not in judged]
         scores = {name: tuple(ends) for scorer in scorers for name, ends in scorer.get("ranges", {}).items()}
         scores |= {name: tuple(ends) for name, ends in plan.get("range", {}).items()}
@@ -101,6 +104,7 @@ class AbTest:
             settled=frozenset(settled),
             confirm=plan.get("confirm") or 0.0,
             ranges=ranges,
+            alike="aa" in plan,
             relabel=plan.get("relabel"),
         )
 
@@ -181,6 +185,10 @@ class AbTest:
         """
         asked = list(self._questions(panel, n_units))
         judged = judge_family([(m, margin) for _, m, margin in asked], self.alpha, unseen=self._unseen(asked, unseen))
+        if self.alike:
+            judged = [replace(judgement, needs=None) for judgement in judged]
+        if self.relabel is not None:
+            part = "labels swapped at random"
         comparisons = []
         for treatment in self.treatments:
             own = {m.name: j for (id_, m, _), j in zip(asked, judged, strict=True) if id_ == treatment}
@@ -191,10 +199,12 @@ class AbTest:
                     others.append(without_warning(judge_alone(found, self.alpha)))
             quality = tuple(own[name] for name in self.metrics if name in own)
             n = max((j.difference.n for j in (*own.values(), *others)), default=0)
+            seen = max((len(np.unique(m.pairs.cluster)) for id_, m, _ in asked if id_ == treatment), default=0)
             comparisons.append(
                 Comparison(
                     self.labels[self.control], self.labels[treatment], own.get("list_usd"), quality, tuple(others), n,
-                    len(panel.samples), self.population, self.continuous, part,
+                    len(panel.samples), self.population, self.continuous, part, len(panel.samples),
+                    seen if panel.n_units < len(panel.samples) else None,
                 )
             )  # fmt: skip
         return comparisons
@@ -213,13 +223,15 @@ class AbTest:
         selection, held_out = self.parts(panel)
         if held_out is None:
             return self.compare(panel), None
-        compared = self.compare(selection, part="selection", n_units=panel.n_units)
+        whole = len(panel.samples)
+        found = self.compare(selection, part="selection", n_units=panel.n_units)
+        compared = [replace(comparison, whole=whole) for comparison in found]
         winner = self.winner(compared)
         if winner is None:
             return compared, None
         alone = replace(self, treatments=(winner,))
         confirmed = alone.compare(held_out, part="held out", n_units=panel.n_units)[0]
-        return compared, confirmed if confirmed.n else None
+        return compared, replace(confirmed, whole=whole) if confirmed.n else None
 
     def findings(self, panel: Panel, n_units: int | None = None) -> tuple[dict[str, list[Found]], float]:
         """What is found of every treatment so far, without intervals, and the error of one end."""
@@ -281,16 +293,27 @@ class AbTest:
         alone = replace(self, mode="fixed", population="beyond", treatments=(treatment,), relabel=None)
         error = self.alpha / (2 * len(self.treatments) * len(self.quantities()))
         size = round((1 - self.confirm) * planned)
+        finite = self.population == "dataset" and {self.control, treatment} <= self.settled
         return [
-            reach(found, margin, error, size, sequential=self.continuous, width=self._width(treatment, found.name))
+            reach(
+                found,
+                margin,
+                error,
+                size,
+                sequential=self.continuous,
+                width=self._width(treatment, found.name),
+                total=planned if finite else math.inf,
+            )
             for _, found, margin in alone._questions(panel, None)
             if isinstance(found.evidence, PairedT)
         ]
 
     def _width(self, treatment: str, name: str) -> float:
         """Largest possible difference of a sample, where a test rests on it."""
-        own = (self.ranges or {}).get(treatment, {}).get(name)
-        return own[1] - own[0] if own is not None and self.continuous and self.sequence == "betting" else 0.0
+        a, b = ((self.ranges or {}).get(id_, {}).get(name) for id_ in (self.control, treatment))
+        if a is None or b is None or not self.continuous or self.sequence == "asymptotic":
+            return 0.0
+        return max(b[1] - a[0], a[1] - b[0])
 
     def path(
         self, panel: Panel, treatment: str, name: str, n_points: int = 40, *, n_units: int | None = None

@@ -45,7 +45,7 @@ class PairedDifference:
         relative, relative_low, relative_high: Ratio of means minus one, with its interval.
         p_value: Two-sided, of no difference; valid at every look where the interval is.
         reason: Why there is no interval, or None.
-        warning: Why the interval may be too narrow, or empty.
+        warning: What makes it less sure than it looks, or empty.
     """
 
     name: str
@@ -165,6 +165,12 @@ class Measure:
         return None
 
     def _warning(self, error: float) -> str:
+        missing = self.pairs.asked - len(self.pairs)
+        lacking = f"{missing} of {self.pairs.asked} samples lack a value and are left out" if missing else ""
+        return "; ".join(filter(None, (lacking, self._doubt(error))))
+
+    def _doubt(self, error: float) -> str:
+        """Why the interval may hold less often than it says; else empty."""
         if self.asymptotic:
             return "the interval is asymptotic: it holds for many samples"
         if self.residuals is None:
@@ -276,8 +282,11 @@ def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
     if np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
         return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
     if len(s) < BURN_IN:
-        return Measure(name, pairs, None, reason=f"{name} has no bounds here, and an asymptotic interval needs "
-                       f"{BURN_IN} samples; there are {len(s)}")  # fmt: skip
+        why = "" if rules.sequence == "asymptotic" else f"{name} has no bounds here, and "
+        what = "samples" if len(s) == len(pairs) else "clusters"
+        return Measure(
+            name, pairs, None, reason=f"{why}an asymptotic interval needs {BURN_IN} {what}; there are {len(s)}"
+        )
     positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
     ratio = Asymptotic(s_treatment, s_control, rules.horizon) if positive and np.ptp(s_treatment) > 0 else None
     return Measure(name, pairs, Asymptotic(s, sizes, rules.horizon), ratio, asymptotic=True)

@@ -9,7 +9,7 @@ class Evidence(Protocol):
     """Tests and intervals of one number, each the inverse of the other.
 
     p-values and intervals of a fixed size hold for the size declared before; those of a confidence sequence hold at
-    every look, for each is the best that was ever seen.
+    every look.
 
     Attributes:
         estimate: The number as it looks now.

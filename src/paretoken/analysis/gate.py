@@ -26,7 +26,7 @@ class Gate:
     Attributes:
         text: As it was written.
         quantity: A declared quantity, or `verdict` for all of them.
-        findings: Findings that fail the run.
+        findings: Findings that fail the run; `undecided` brings `cannot tell` with it.
     """
 
     text: str
@@ -54,8 +54,10 @@ class Gate:
             if word not in known:
                 raise SpecError(f"--fail-if {text!r}: {word!r} is no finding.", fix=f"Findings: {', '.join(known)}; "
                                 'e.g. "bertscore_f1 worse or undecided".')  # fmt: skip
-        findings = frozenset(cast("Finding", _SYNONYMS.get(word, word)) for word in words)
-        return cls(text, quantity, findings)
+        findings = {cast("Finding", _SYNONYMS.get(word, word)) for word in words}
+        if "undecided" in findings:
+            findings.add("cannot tell")
+        return cls(text, quantity, frozenset(findings))
 
     def failures(self, comparison: Comparison) -> list[str]:
         """Quantities of a comparison that meet the condition."""

@@ -77,9 +77,15 @@ class PairedT:
         return p
 
     def interval(self, error: float) -> tuple[float, float]:
-        """T interval, each end wrong with probability `error`."""
+        """T interval, each end wrong with probability `error`; it has zero in it unless the exact test excludes it."""
         half = t_quantile(1 - error, len(self.s) - 1) * self.error
-        return self.estimate - half, self.estimate + half
+        low, high = self.estimate - half, self.estimate + half
+        if self.discordant is None or self.unseen == 0:
+            return low, high
+        return (
+            min(low, 0.0) if self.p_above(0.0) > error else low,
+            max(high, 0.0) if self.p_below(0.0) > error else high,
+        )
 
 
 def mcnemar(won: int, lost: int) -> float:

@@ -66,14 +66,26 @@ def samples_needed(measure: Measure, margin: float | None, error: float) -> int 
 
     if measure.evidence is None or isinstance(measure.evidence, QuantileShift):
         return None
+    every = _ends_all(measure)
     effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
     gap = effect + (margin or 0.0)
     spread = spread_per_sample(measure)
     if abs(gap) < 1e-3 * spread or spread == 0:
-        return None
+        return every
     cost = SEQUENTIAL_COST if measure.residuals is None else 1.0
     needs = max(cost * fixed_size(gap, spread, error), least_size(gap, measure.width, error))
-    return max(round(needs), len(measure.pairs) + 1)
+    needs = max(round(needs), len(measure.pairs) + 1)
+    return needs if every is None else min(needs, every)
+
+
+def _ends_all(measure: Measure) -> int | None:
+    """Samples after which nothing is open, for all of the population is seen; None where that is not planned."""
+    from paretoken.analysis.sequences import Betting
+
+    bets = measure.evidence
+    if not isinstance(bets, Betting) or bets.total is None or not len(bets.s) < bets.total <= bets.horizon:
+        return None
+    return round(bets.total * len(measure.pairs) / len(bets.s))
 
 
 def least_size(gap: float, width: float, error: float) -> float:
@@ -90,7 +102,8 @@ def least_size(gap: float, width: float, error: float) -> float:
 def chance_to_decide(measure: Measure, margin: float | None, error: float, horizon: int) -> float:
     """Probability that a question still open is decided once `horizon` samples are seen.
 
-    The estimate is taken to go on from where it is; the interval at the horizon is that of Robbins' normal mixture.
+    The estimate is taken to go on from where it is; the interval at the horizon is that of Robbins' normal mixture,
+    narrower by what is seen of a population that ends.
 
     Args:
         measure: What is seen so far.
@@ -102,18 +115,18 @@ def chance_to_decide(measure: Measure, margin: float | None, error: float, horiz
     from paretoken.analysis.quantiles import QuantileShift
     from paretoken.analysis.sequences import Betting
 
-    if isinstance(measure.evidence, Betting):
-        if measure.evidence.low == measure.evidence.high:
-            return 0.0  # two free models
-        if measure.evidence.total is not None:
-            return 1.0  # once all samples are seen, nothing is open
+    if isinstance(measure.evidence, Betting) and measure.evidence.low == measure.evidence.high:
+        return 0.0  # two free models
     n, spread = len(measure.pairs), 0.0 if measure.evidence is None else spread_per_sample(measure)
     if measure.evidence is None or isinstance(measure.evidence, QuantileShift) or n >= horizon or spread == 0:
         return 0.0 if n >= horizon else 1.0
     effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
     gap = effect + (margin or 0.0)
     evidence = -2 * math.log(error)
-    half = (evidence + math.log1p(evidence)) ** 0.5 * spread / horizon**0.5 + least_size(horizon, measure.width, error)
+    bets = measure.evidence if isinstance(measure.evidence, Betting) else None
+    unseen = 1.0 if bets is None or bets.total is None else max(1 - bets.horizon / bets.total, 0.0)
+    half = (evidence + math.log1p(evidence)) ** 0.5 * spread * (unseen / horizon) ** 0.5
+    half += unseen * least_size(horizon, measure.width, error)
     wander = spread * (1 / n - 1 / horizon) ** 0.5
     return _normal_cdf((gap - half) / wander) + _normal_cdf((-gap - half) / wander)
 
@@ -127,8 +140,9 @@ def spread_per_sample(measure: Measure) -> float:
 
 
 def reach(
-    measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool, width: float = 0.0
-) -> Reach:
+    measure: Measure, margin: float | None, error: float, planned: int, *, sequential: bool, width: float = 0.0,
+    total: float = math.inf,
+) -> Reach:  # fmt: skip
     """What a planned size can show, from recorded pairs.
 
     Args:
@@ -138,18 +152,23 @@ def reach(
         planned: Samples planned.
         sequential: The test may be looked at all the time.
         width: Largest possible difference of a sample, where the test rests on it; else 0.
+        total: Samples of the population that the test speaks of.
+
+    Source: finite populations, Cochran (1977), "Sampling Techniques", sections 2.6 and 4.6.
     """
-    spread = spread_per_sample(measure)
+    spread, unseen = spread_per_sample(measure), 1 - planned / total
     size = planned / (SEQUENTIAL_COST if sequential else 1.0)
     t = t_quantile(1 - error, max(int(size) - 1, 1))
-    rare = least_size(size, width, error)
-    detectable = max((t + _POWER_QUANTILE) * spread / size**0.5, rare)
+    rare = unseen * least_size(planned, width, error)
+    noise = spread * (unseen / size) ** 0.5
+    detectable = max((t + _POWER_QUANTILE) * noise, rare)
     power: float | None = None
     needs: int | None = None
     if margin is not None and spread > 0:
-        power = _normal_cdf(margin * size**0.5 / spread - t) if margin > rare else 0.0
+        power = 0.0 if margin < rare else 1.0 if noise == 0 else _normal_cdf(margin / noise - t)
         planned_for = fixed_size(margin, spread, error) * (SEQUENTIAL_COST if sequential else 1.0)
-        needs = round(max(planned_for, least_size(margin, width, error)))
+        endless = max(planned_for, least_size(margin, width, error))
+        needs = round(endless / (1 + endless / total))
     return Reach(measure.name, margin, spread, len(measure.pairs), detectable, power, needs, planned)
 
 

@@ -174,7 +174,8 @@ class Results:
             treatment: Label or id.
         """
         a, b = self.variant_id(control), self.variant_id(treatment)
-        return AbTest.of(self.run.lock, a, [b]).compare(self.panel)[0]
+        test = self.test or AbTest.of(self.run.lock, a, [b])
+        return replace(test, control=a, treatments=(b,)).compare(self.panel)[0]
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -216,8 +217,12 @@ class Results:
             word = "confirmed" if confirmed.verdict in WON else "not confirmed"
             told.append(f"{word} on held-out samples: {confirmed.sentence}")
         elif self.test is not None and self.test.confirm and told:
-            told.append("nothing to confirm: no treatment is shown to be cheaper and not worse on the samples of the "
-                        "selection")  # fmt: skip
+            winner = self.test.winner(self.comparisons)
+            told.append(
+                "nothing to confirm: no treatment is shown to be cheaper and not worse on the samples of the selection"
+                if winner is None
+                else f'not confirmed yet: "{self.labels[winner]}" has answered no sample that is held out'
+            )
         if (rate := self.false_difference_rate) is not None and self.test is not None:
             told.append(f"A/A: among 1,000 random relabellings of these pairs, {100 * rate:.1f} % show a difference "
                         f"(promised: at most {100 * self.test.alpha:g} %)")  # fmt: skip
@@ -251,7 +256,12 @@ class Results:
         }
         control = self.table.of(self.test.control)
         splits = [
-            (self.labels[t], split_variance(control, self.table.of(t), name, self.repeats, answers))
+            (
+                self.labels[t],
+                split_variance(
+                    control, self.table.of(t), name, self.repeats, answers if name in self.metrics else None
+                ),
+            )
             for t in self.test.treatments
             for name in self.test.quantities()
         ]

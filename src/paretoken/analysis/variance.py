@@ -28,7 +28,8 @@ class VarianceSplit:
         n, repeats: Samples that have all repeats in both arms, and how many repeats those are.
         sample: Variance between samples, of the mean over ever more answers.
         answer: Variance between answers to one sample, that of the scorer included where it is not known.
-        scorer: Variance between scores of one and the same answer; None where no answer was scored twice.
+        scorer: Variance between scores of one and the same answer; None where no answer was scored twice, and for
+            quantities that are not scored.
         standard_errors: Of the mean difference over these samples, had each been asked 1, 2, ... times.
         worth: Repeats beyond which one more narrows the interval by less than 10 %.
     """

@@ -52,7 +52,10 @@ class Comparison:
         n, planned: Samples compared, samples planned.
         population: `beyond` speaks of inputs like these, `dataset` of these samples.
         anytime: The intervals hold at every look.
-        part: What samples it rests on, where not on all: `selection` or `held out`.
+        part: What it rests on, where not on all samples as they are: `selection`, `held out` or `labels swapped at
+            random`.
+        whole: Planned samples of all parts.
+        clusters: Clusters compared; None where samples come alone.
     """
 
     control: str
@@ -62,9 +65,11 @@ class Comparison:
     others: tuple[Judgement, ...]
     n: int
     planned: int
-    population: Literal["beyond", "dataset"] = "beyond"
-    anytime: bool = False
-    part: str = ""
+    population: Literal["beyond", "dataset"]
+    anytime: bool
+    part: str
+    whole: int
+    clusters: int | None
 
     @property
     def judged(self) -> tuple[Judgement, ...]:
@@ -90,7 +95,7 @@ class Comparison:
             return quality
         cost = {"better": "cheaper", "worse": "dearer"}.get(self.cost.finding)
         if cost is None:
-            cost = "at most as dear" if self.cost.finding == "not worse" else self.cost.finding
+            cost = "cost within its margin" if self.cost.finding == "not worse" else self.cost.finding
         if not rest:
             return cost
         return cost if quality == cost else f"{cost}, {quality}"
@@ -114,9 +119,11 @@ class Comparison:
         if not parts:
             return f'treatment "{self.treatment}" against "{self.control}": no sample is answered by both'
         counts = f"n = {self.n} of {self.planned} planned" if self.n < self.planned else f"n = {self.n}"
+        if self.clusters is not None:
+            counts += f", in {self.clusters} clusters"
         if self.part:
             counts += f", {self.part}"
-        of = "inputs like these" if self.population == "beyond" else f"these {self.planned} samples"
+        of = "inputs like these" if self.population == "beyond" else f"these {self.whole} samples"
         words = ", and ".join(parts) if len(parts) == 2 else "; ".join(parts)
         told = f'treatment "{self.treatment}" against "{self.control}": {words}; on {of} ({counts})'
         undecided = [j for j in self.judged if j.finding == "undecided"]
@@ -203,6 +210,8 @@ def _joint(judgements: Sequence[Judgement]) -> str:
 def _needs_words(comparison: Comparison) -> str:
     needs, n = comparison.needs, comparison.n
     if needs is None:
+        if all(j.difference.low == j.difference.high for j in comparison.judged if j.finding == "undecided"):
+            return "the two are exactly equal"
         return "the two are too much alike to say how many samples it would take"
     more = needs - n
     if more > 1_000_000:
@@ -223,7 +232,10 @@ def _cost_words(judgement: Judgement) -> str:
         return f"cost: cannot tell ({cost.reason or 'no bound on one side'})"
     known = cost.relative_low is not None and cost.relative_high is not None
     if judgement.finding in ("undecided", "not worse"):
-        word = "no cost difference shown" if judgement.finding == "undecided" else "not dearer"
+        word = "no cost difference shown"
+        if judgement.margin is not None:
+            within = "within its margin" if judgement.finding == "not worse" else "undecided at its margin"
+            word = f"cost {within} of ${judgement.margin:.3g} a call"
         if not known:
             return f"{word} (${cost.low:.3g} to ${cost.high:.3g} a call)"
         return f"{word} ({cost.relative_low:+.0%} to {cost.relative_high:+.0%})"
@@ -252,4 +264,4 @@ def _quality_words(judgement: Judgement) -> str:
 
 def _percent(rate: float) -> str:
     """Whole percents, or one decimal near 0 and 1, where whole ones would hide the size."""
-    return f"{100 * rate:.0f}" if 0.1 <= rate < 0.985 else f"{100 * rate:.1f}"
+    return f"{100 * rate:.1f}" if rate < 0.0995 or 0.985 <= rate < 1.015 else f"{100 * rate:.0f}"

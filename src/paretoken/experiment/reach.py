@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.core.calls import NUMBERS
 from paretoken.records import Database, RunBook, database_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from paretoken.analysis.power import Reach
     from paretoken.experiment.design import Design
 
@@ -49,8 +52,17 @@ def recorded_outlook(design: Design) -> list[Outlook]:
             if not wanted:
                 continue
             panel = Results.load(database, run.id).panel
+            others = set(panel.values) - set(NUMBERS) - _scored_alike(design, run.lock)
+            panel = replace(panel, values={name: rows for name, rows in panel.values.items() if name not in others})
             found |= {t: reached for t in wanted if (reached := test.reach(panel, t, len(design.samples)))}
     return [Outlook(design.labels[t], reach) for t in test.treatments for reach in found.get(t, ())]
+
+
+def _scored_alike(design: Design, lock: Mapping[str, object]) -> set[str]:
+    """Metrics that a run's scorers measured as this experiment's do."""
+    wanted = {metric: scorer.provenance for scorer in design.scorers for metric in scorer.metrics}
+    scorers = cast("list[dict[str, Any]]", lock["scorers"])
+    return {m for s in scorers for m in s["metrics"] if wanted.get(m) == s["provenance"]}
 
 
 def recorded_difficulty(design: Design, database: Database) -> dict[str, dict[str, float]]:
@@ -71,11 +83,10 @@ def recorded_difficulty(design: Design, database: Database) -> dict[str, dict[st
     from paretoken.analysis.results import Results
 
     own = {variant.id for variant in design.variants}
-    wanted = {metric: scorer.provenance for scorer in design.scorers for metric in scorer.metrics}
     scores: dict[str, dict[str, list[float]]] = {}
     for run in RunBook(database).all():
         lock = cast("dict[str, Any]", run.lock)
-        alike = {m for s in lock["scorers"] for m in s["metrics"] if wanted.get(m) == s["provenance"]}
+        alike = _scored_alike(design, lock)
         if lock["dataset"]["hash"] != design.dataset.hash or not alike:
             continue
         table = Results.load(database, run.id).table

@@ -261,9 +261,18 @@ def _check_test(
         if column not in dataset.columns:
             raise source.error(f"the dataset has no column {column!r}.", "plan", "abtest", "segments", i,
                                fix=suggest(column, dataset.columns))  # fmt: skip
-    bounded = {name for scorer in scorers for name in scorer.ranges} | set(test.range)
+    ranges = {name: ends for scorer in scorers for name, ends in scorer.ranges.items()} | test.range
+    for name, margin in test.margin.items():
+        if name in ranges and margin >= ranges[name][1] - ranges[name][0]:
+            low, high = ranges[name]
+            raise source.error(f"{name!r} lies between {low:g} and {high:g}: no loss could exceed {margin:g}.", "plan",
+                               "abtest", "margin", name, fix="Name a loss that would matter.")  # fmt: skip
     asked = [*([m for m in objectives.maximize if m in metrics] or metrics), *test.margin]
-    unbounded = [name for name in asked if name in metrics and name not in bounded]
+    backwards = [name for name in asked if name in metrics and name in objectives.minimize]
+    if backwards:
+        raise source.error(f"an A/B test takes more of a metric for better, and {backwards[0]!r} is minimised.",
+                           "minimize", fix="Score it the other way round, and maximise it.")  # fmt: skip
+    unbounded = [name for name in asked if name in metrics and name not in ranges]
     if test.mode == "continuous" and test.sequence == "betting" and unbounded:
         raise source.error(f"{unbounded[0]!r} has no bounds, on which a test that may stop at any time rests.", "plan",
                            "abtest", "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "

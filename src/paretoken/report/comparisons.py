@@ -60,12 +60,18 @@ def noise_rows(results: Results) -> list[dict[str, object]]:
             "n": split.n,
             "samples": split.sample,
             "answers": split.answer,
-            "scorer": "no answer was scored twice" if split.scorer is None else f"{split.scorer:.3g}",
+            "scorer": _scorer(split.scorer, scored=split.name in results.metrics),
             "standard error at 1, 2, 3 repeats": ", ".join(f"{error:.3g}" for error in split.standard_errors[:3]),
             "repeats worth paying for": split.worth,
         }
         for label, split in results.variance_splits()
     ]
+
+
+def _scorer(variance: float | None, *, scored: bool) -> str:
+    if not scored:
+        return "-"
+    return "no answer was scored twice" if variance is None else f"{variance:.3g}"
 
 
 def reach_rows(outlooks: Sequence[Outlook]) -> list[dict[str, object]]:
