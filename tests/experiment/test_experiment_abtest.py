@@ -193,11 +193,10 @@ def test_a_gate_fails_the_run(condition: str, code: int, recorded: Lab, tmp_path
 
 
 def test_a_gate_on_what_is_undecided_does_not_let_pass_what_cannot_be_told(recorded: Lab) -> None:
-    recorded.edit("column: human", "column: hooman")
-    recorded.edit("maximize: [human]", "maximize: [hooman]")
-    recorded.edit("margin: {human: 0.1}", "margin: {hooman: 0.1}")
-    assert run(recorded.folder, fail_if=["hooman worse"]).exit_code == 0
-    assert run(recorded.folder, fail_if=["hooman worse or undecided"]).exit_code == 1
+    rows: list[dict[str, Any]] = [json.loads(r) for r in (recorded.folder / "answers.jsonl").read_text().splitlines()]
+    recorded.write("answers.jsonl", "".join(json.dumps(row | {"human": None}) + "\n" for row in rows))
+    assert run(recorded.folder, fail_if=["human worse"]).exit_code == 0
+    assert run(recorded.folder, fail_if=["human worse or undecided"]).exit_code == 1
 
 
 @pytest.mark.parametrize("condition", ["bleu worse", "human", "human wrose", "human worse and undecided"])
@@ -281,6 +280,11 @@ def test_the_plan_says_what_the_samples_can_show(recorded: Lab) -> None:
         ("range: {list_usd: [0, 0.005]}", "range: {list_usd: [1, 0]}", r"range.list_usd.*lowest, highest"),
         ("range: {list_usd: [0, 0.005]}", "range: {list_eur: [0, 1]}", r"range.list_eur.*Did you mean 'list_usd'"),
         ("[{column: human, range: [0, 1]}]", "[{column: human}]", r"'human' has no bounds"),
+        (
+            "[{column: human, range: [0, 1]}]",
+            "[{column: humn, range: [0, 1]}]",
+            r"'humn' is recorded.*mean 'human'",
+        ),
         ("input: text}", "input: text, cluster: pages}", r"column 'pages' is not in the dataset"),
         ("maximize: [human]", "minimize: [list_usd, human]", r"minimize.*'human' is minimised"),
     ],
@@ -372,3 +376,11 @@ def test_intervals_of_variants_heed_clusters(recorded: Lab) -> None:
     assert together.high is not None
     assert alone.high is not None
     assert together.high - together.mean == pytest.approx(2 * (alone.high - alone.mean), rel=0.1)
+
+
+def test_an_asymptotic_sequence_needs_more_samples_than_planned(recorded: Lab) -> None:
+    recorded.edit("mode: continuous", "mode: continuous\n    sequence: asymptotic")
+    load_design(recorded.folder, SystemClock())
+    recorded.edit("dataset: {path", "dataset: {take: 60, path")
+    with pytest.raises(SpecError, match=r"sequence.*before 100 samples, and 60 are planned"):
+        load_design(recorded.folder, SystemClock())

@@ -214,7 +214,8 @@ class Results:
         """All that is to be said of the comparisons, one sentence each."""
         told = [comparison.sentence for comparison in self.comparisons]
         if (confirmed := self.confirmation) is not None:
-            word = "confirmed" if confirmed.verdict in WON else "not confirmed"
+            going_on = confirmed.n < confirmed.planned and self.run.status != "finished"
+            word = "confirmed" if confirmed.verdict in WON else "not confirmed yet" if going_on else "not confirmed"
             told.append(f"{word} on held-out samples: {confirmed.sentence}")
         elif self.test is not None and self.test.confirm and told:
             winner = self.test.winner(self.comparisons)
@@ -234,14 +235,15 @@ class Results:
         Returns:
             `(column, value, comparison)`; each tag's values share the error rate.
         """
-        found = []
+        found: list[tuple[str, str, Comparison]] = []
+        if self.test is None:
+            return found
         for column in self.plan.get("segments", ()):
             tags = [self._tag(id_, column) for id_ in self.panel.samples]
             values = sorted(set(tags))
+            test = replace(self.test, alpha=self.test.alpha / len(values), confirm=0.0)
             for value in values:
                 part = self.panel.only(np.array([tag == value for tag in tags]))
-                test = AbTest.of(self.run.lock)
-                test = replace(test, alpha=test.alpha / len(values), confirm=0.0)
                 found += [(column, value, c) for c in test.compare(part) if c.n]
         return found
 

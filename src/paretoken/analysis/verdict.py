@@ -218,7 +218,9 @@ def _needs_words(comparison: Comparison) -> str:
         return "needs more than a million samples"
     if comparison.population == "dataset" and needs > comparison.planned:
         return f"these {comparison.planned} samples hardly tell the two apart"
-    return f"needs about {_round(more)} more samples" if more > 1 else "one more sample may do"
+    open_ = [j for j in comparison.judged if j.finding == "undecided"]
+    least = "at least" if any(j.needs is None for j in open_) else "about"
+    return f"needs {least} {_round(more)} more samples" if more > 1 else "one more sample may do"
 
 
 def _round(n: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
 from paretoken.analysis.prediction import MIN_SEEN as MIN_PAIRS
+from paretoken.analysis.sequences import BURN_IN
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
@@ -65,6 +66,7 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
             raise source.error(f"unknown tracker {name!r}.", "track", name, fix=suggest(name, known))
     scorers = _scorers(spec, dataset, source)
     models = _models(entries, folder, source, clock)
+    _check_columns(scorers, entries, dataset, folder, source)
     variants = enumerate_variants(list(prompts), list(models), choices)
     plan, tried = _plan(spec, variants, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
@@ -81,6 +83,24 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design
+
+
+def _check_columns(
+    scorers: tuple[Scorer, ...],
+    entries: Sequence[ModelSpec | ReplaySpec],
+    dataset: Dataset,
+    folder: Path,
+    source: Source,
+) -> None:
+    """A recorded score must stand in a column of the dataset or, if all answers are recorded, beside them."""
+    from paretoken.models.replay import replay_columns
+
+    files = [folder / entry.replay for entry in entries if isinstance(entry, ReplaySpec)]
+    known = [*dataset.columns, *(column for file in files for column in replay_columns(file))]
+    for i, scorer in enumerate(scorers):
+        if scorer.name == "column" and scorer.metrics[0] not in known:
+            raise source.error(f"no column {scorer.metrics[0]!r} is recorded.", "scorers", i,
+                               fix=suggest(scorer.metrics[0], dict.fromkeys(known)))  # fmt: skip
 
 
 def _check_edits(edits: Sequence[Scalar], dataset: Dataset, models: Mapping[str, ModelDesign], source: Source) -> None:
@@ -278,6 +298,9 @@ def _check_test(
                            "abtest", "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "
                            "asymptotic.")  # fmt: skip
     n_units = len(set((dataset.clusters or {s.id: s.id for s in dataset.samples}).values()))
+    if test.mode == "continuous" and test.sequence == "asymptotic" and n_units < BURN_IN:
+        raise source.error(f"an asymptotic sequence says nothing before {BURN_IN} samples, and {n_units} are planned.",
+                           "plan", "abtest", "sequence", fix="Take more samples, or say mode: fixed.")  # fmt: skip
     held_out = n_units - round((1 - (test.confirm or 0)) * n_units)
     if test.confirm and min(held_out, n_units - held_out) < MIN_PAIRS:
         raise source.error(f"of {n_units} samples this leaves {n_units - held_out} to select a winner and {held_out} "
