@@ -101,7 +101,7 @@ class Results:
         """
         summaries = summarize(self.table, self.labels)
         test = self.test or AbTest.of(self.run.lock, "-", ["-"])
-        if not test.continuous and self.panel.n_units == len(self.panel.samples):
+        if not test.continuous and not cast("dict[str, Any]", self.run.lock["dataset"]).get("clusters"):
             return summaries
         return [replace(s, estimates=self._estimates(test, s)) for s in summaries]
 

@@ -200,6 +200,7 @@ class Design:
                 "n": len(self.samples),
                 "language": self.dataset.language,
                 "reference": self.dataset.reference_column is not None,
+                "clusters": self.dataset.clusters is not None,
             },
             "prompts": {
                 id_: {"name": p.name, "version": p.version, "text": p.text, "description": p.description}
@@ -264,7 +265,8 @@ class Design:
         files = ("path", "dataset", "prompts")  # their contents are in the lock
         body = {name: value for name, value in self.lock.items() if name not in outside}
         body["spec"] = {name: value for name, value in self.lock["spec"].items() if name not in (*outside, *files)}
-        body["dataset"] = {name: value for name, value in self.lock["dataset"].items() if name != "path"}
+        told = ("path", "clusters")  # where it lies, and what its hash says already
+        body["dataset"] = {name: value for name, value in self.lock["dataset"].items() if name not in told}
         text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
