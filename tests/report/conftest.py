@@ -164,16 +164,10 @@ def ab_lock(arms: Sequence[Arm], metric: str = "bertscore_f1", **plan: object) -
         "plan": declared | plan,
         "scorers": [{"name": "bertscore", "metrics": [metric], "provenance": "", "ranges": {metric: [0, 1]}}],
         "variants": [
-            {
-                "id": v.id,
-                "label": labels[v.id],
-                "prompt": v.prompt,
-                "model": v.model,
-                "params": dict(v.params),
-                "most": most,
-            }
+            {"id": v.id, "label": labels[v.id], "prompt": v.prompt, "model": v.model, "params": dict(v.params)}
             for v in (arm.variant for arm in arms)
         ],
+        "most": dict.fromkeys(ids, most),
         "objectives": {"minimize": ["list_usd"], "maximize": [metric], "subject_to": {}},
     }  # fmt: skip
 

@@ -27,6 +27,8 @@ END_ERROR = 0.025
 """Error of each end of a variant's own interval."""
 WON = ("cheaper", "cheaper, not worse", "cheaper, better")
 """Verdicts that make a treatment the winner, or confirm it."""
+RELABELLINGS = 1000
+"""How often pairs are relabelled to see whether a test keeps its promise."""
 INFORMATIVE = ("input_tokens", "output_tokens", "latency_s", "latency_s.p95", "latency_s.p99")
 
 Found = tuple[Measure, float | None, Finding]
@@ -88,7 +90,8 @@ class AbTest:
         judged += [name for name in plan.get("margin", {}) if name in metrics and name not in judged]
         scores = {name: tuple(ends) for scorer in scorers for name, ends in scorer.get("ranges", {}).items()}
         scores |= {name: tuple(ends) for name, ends in plan.get("range", {}).items()}
-        ranges = {row["id"]: {n: (0.0, top) for n, top in row.get("most", {}).items()} | scores for row in rows}
+        most = body.get("most", {})
+        ranges = {r["id"]: {n: (0.0, top) for n, top in most.get(r["id"], {}).items()} | scores for r in rows}
         recorded = {id_ for id_, model in body["models"].items() if model["recorded"]}
         settled = {r["id"] for r in rows if r["model"] in recorded or not r["params"].get("temperature", 0.0)}
         return cls(
@@ -342,7 +345,7 @@ class AbTest:
                 points[len(found.pairs)] = found.at(self.alpha / 2)
         return list(points.items())
 
-    def false_differences(self, panel: Panel, n: int = 1000) -> float:
+    def false_differences(self, panel: Panel, n: int = RELABELLINGS) -> float:
         """Share of random relabellings of these very pairs in which a difference is found, where there is none.
 
         Control and treatment are swapped at random sample by sample, so that no difference is left; a test that keeps

@@ -99,6 +99,10 @@ class Rules:
     max_unit: int
     ranges: Mapping[str, Mapping[str, tuple[float, float]]]
 
+    def total(self, pairs: Pairs) -> int | None:
+        """Units of the population, where it ends and nothing is left to chance in what was seen of it; else None."""
+        return self.n_units if self.population == "dataset" and self.settled and pairs.complete else None
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -123,6 +127,13 @@ class Measure:
     residuals: NDArray[np.float64] | None = None
     asymptotic: bool = False
     width: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """By how much the treatment looks better; NaN without evidence."""
+        if self.evidence is None:
+            return math.nan
+        return -self.evidence.estimate if smaller_is_better(self.name) else self.evidence.estimate
 
     def p_better(self, by: float) -> float:
         """p-value against "the treatment is better by no more than this"; a negative number is a loss."""
@@ -183,8 +194,8 @@ class Measure:
             why = "the differences are skewed"
         else:
             return ""
-        control, treatment, sizes = self.pairs.units()
-        low, high = bca_interval(treatment - control, sizes, error, seed=0)
+        units = self.pairs.units()
+        low, high = bca_interval(units.differences, units.sizes, error, seed=0)
         bootstrap = f"the bootstrap (BCa) gives [{low:+.3g}, {high:+.3g}]"
         return f"{why}, so the interval may hold less often than it says; {bootstrap}"
 
@@ -222,26 +233,23 @@ def measure(
     """
     if not pairs.asked:
         return None
-    s_control, s_treatment, sizes = pairs.units()
-    if (reason := _too_little(pairs, len(sizes))) is not None:
+    units = pairs.units()
+    if (reason := _too_little(pairs, len(units.sizes))) is not None:
         return Measure(name, pairs, None, reason=reason)
     if (quantile := _quantile(name)) is not None:
-        if len(sizes) < len(pairs):
+        if len(units.sizes) < len(pairs):
             return Measure(name, pairs, None, reason="quantiles are not compared where samples come in clusters")
         horizon = rules.horizon if rules.mode == "continuous" else None
         return Measure(name, pairs, QuantileShift(pairs.control, pairs.treatment, quantile, horizon))
-    s = s_treatment - s_control
-    complete = pairs.asked == len(pairs)
-    finite = rules.population == "dataset" and rules.settled and complete
-    positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
-    if rules.mode == "fixed":
-        unseen = max(1 - len(sizes) / rules.n_units, 0.0) if finite else 1.0
-        if unseen and np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
-            return _bounded(name, pairs, replace(rules, sequence="betting"), control, treatment)
-        evidence = PairedT(s, sizes, unseen, _discordant(pairs, sizes))
-        ratio = FiellerRatio(s_treatment, s_control, unseen) if positive else None
-        return Measure(name, pairs, evidence, ratio, residuals=evidence.residuals if unseen else None)
-    return _bounded(name, pairs, rules, control, treatment, difficulty)
+    if rules.mode == "continuous":
+        return _bounded(name, pairs, rules, control, treatment, difficulty)
+    total = rules.total(pairs)
+    unseen = 1.0 if total is None else max(1 - len(units.sizes) / total, 0.0)
+    if unseen and units.alike:
+        return _bounded(name, pairs, replace(rules, sequence="betting"), control, treatment)
+    evidence = PairedT(units.differences, units.sizes, unseen, _discordant(pairs, units.sizes))
+    ratio = FiellerRatio(units.treatment, units.control, unseen) if pairs.positive else None
+    return Measure(name, pairs, evidence, ratio, residuals=evidence.residuals if unseen else None)
 
 
 def _bounded(
@@ -253,43 +261,39 @@ def _bounded(
     difficulty: NDArray[np.float64] | None = None,
 ) -> Measure:
     """Evidence by betting, which needs bounds and no spread; asymptotic where there are none."""
-    s_control, s_treatment, sizes = pairs.units()
-    s = s_treatment - s_control
-    finite = rules.population == "dataset" and rules.settled and pairs.asked == len(pairs)
-    positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
     a, b = (rules.ranges.get(id_, {}).get(name) for id_ in (control, treatment))
     if a is None or b is None or rules.sequence == "asymptotic":
         return _asymptotic(name, pairs, rules)
-    total = rules.n_units if finite else None
-    known = difficulty if finite and len(sizes) == len(pairs) else None
+    units, total = pairs.units(), rules.total(pairs)
+    known = difficulty if total is not None and len(units.sizes) == len(pairs) else None
     try:
         betting = Betting(
-            s, sizes, b[0] - a[1], b[1] - a[0], w_max=float(rules.max_unit), horizon=rules.horizon, total=total,
-            difficulty=known,
+            units.differences, units.sizes, b[0] - a[1], b[1] - a[0], w_max=float(rules.max_unit),
+            horizon=rules.horizon, total=total, difficulty=known,
         )  # fmt: skip
         by_ratio = None
-        if positive and a[0] >= 0 and b[0] >= 0:
-            by_ratio = Betting(s_treatment, s_control, 0.0, math.inf, w_max=a[1] * rules.max_unit,
-                               s_max=b[1] * rules.max_unit, horizon=rules.horizon, total=total)  # fmt: skip
+        if pairs.positive and a[0] >= 0 and b[0] >= 0:
+            by_ratio = Betting(
+                units.treatment, units.control, 0.0, math.inf, w_max=a[1] * rules.max_unit,
+                s_max=b[1] * rules.max_unit, horizon=rules.horizon, total=total,
+            )  # fmt: skip
     except ValueError:
         return Measure(name, pairs, None, reason=f"a value lies outside the range that {name} was declared to have")
     return Measure(name, pairs, betting, by_ratio, width=max(b[1] - a[0], a[1] - b[0]))
 
 
 def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
-    s_control, s_treatment, sizes = pairs.units()
-    s = s_treatment - s_control
-    if np.ptp(s / sizes) <= 1e-12 * (1 + abs(s[0])):
+    units = pairs.units()
+    if units.alike:
         return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
-    if len(s) < BURN_IN:
+    n = len(units.sizes)
+    if n < BURN_IN:
         why = "" if rules.sequence == "asymptotic" else f"{name} has no bounds here, and "
-        what = "samples" if len(s) == len(pairs) else "clusters"
-        return Measure(
-            name, pairs, None, reason=f"{why}an asymptotic interval needs {BURN_IN} {what}; there are {len(s)}"
-        )
-    positive = bool(pairs.control.min() >= 0 and pairs.treatment.min() >= 0 and pairs.control.sum() > 0)
-    ratio = Asymptotic(s_treatment, s_control, rules.horizon) if positive and np.ptp(s_treatment) > 0 else None
-    return Measure(name, pairs, Asymptotic(s, sizes, rules.horizon), ratio, asymptotic=True)
+        what = "samples" if n == len(pairs) else "clusters"
+        return Measure(name, pairs, None, reason=f"{why}an asymptotic interval needs {BURN_IN} {what}; there are {n}")
+    varies = pairs.positive and np.ptp(units.treatment) > 0
+    ratio = Asymptotic(units.treatment, units.control, rules.horizon) if varies else None
+    return Measure(name, pairs, Asymptotic(units.differences, units.sizes, rules.horizon), ratio, asymptotic=True)
 
 
 def _too_little(pairs: Pairs, n_units: int) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,30 @@ if TYPE_CHECKING:
 
 FIRST_REPEAT = frozenset({"latency_s"})
 """Quantities whose quantiles are asked for: a mean over repeats would have shorter tails, so the first one stands."""
+
+
+class Units(NamedTuple):
+    """What is independent of each other: sums over clusters, or single samples; arrays of shape `(n_clusters,)`.
+
+    Attributes:
+        control, treatment: Sums of values.
+        sizes: Samples.
+    """
+
+    control: NDArray[np.float64]
+    treatment: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """Treatment less control."""
+        return self.treatment - self.control
+
+    @property
+    def alike(self) -> bool:
+        """All samples differ by the same amount."""
+        differences = self.differences
+        return bool(np.ptp(differences / self.sizes) <= 1e-12 * (1 + abs(differences[0])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +62,23 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.control)
 
-    def units(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Sums over clusters, each of shape `(n_clusters,)`: control, treatment, and the number of samples."""
+    @property
+    def complete(self) -> bool:
+        """No value is missing."""
+        return self.asked == len(self)
+
+    @property
+    def positive(self) -> bool:
+        """No value is negative, and the control's are not all zero: then their ratio has a meaning."""
+        return bool(self.control.min() >= 0 and self.treatment.min() >= 0 and self.control.sum() > 0)
+
+    def units(self) -> Units:
+        """Sums over clusters."""
         starts = np.flatnonzero(np.diff(self.cluster, prepend=-1))
         if len(starts) == len(self):
-            return self.control, self.treatment, np.ones(len(self))
+            return Units(self.control, self.treatment, np.ones(len(self)))
         sizes = np.diff(starts, append=len(self)).astype(float)
-        return np.add.reduceat(self.control, starts), np.add.reduceat(self.treatment, starts), sizes
+        return Units(np.add.reduceat(self.control, starts), np.add.reduceat(self.treatment, starts), sizes)
 
 
 @dataclass(frozen=True, slots=True)

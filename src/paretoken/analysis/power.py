@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paretoken.analysis.estimate import t_quantile
+from paretoken.analysis.paired import PairedT
 
 if TYPE_CHECKING:
     from paretoken.analysis.difference import Measure
 
-POWER = 0.8
 _POWER_QUANTILE = 0.8416212335729143
+"""Of the normal distribution, at a power of 80 %."""
 SEQUENTIAL_COST = 1.25
 """Samples of a test that may be looked at all the time, in units of those of a fixed size (measured by
 `bench/ab_validity.py`)."""
@@ -61,19 +62,17 @@ def fixed_size(effect: float, spread: float, error: float) -> int:
 
 def samples_needed(measure: Measure, margin: float | None, error: float) -> int | None:
     """Samples after which an open question would probably be decided if the difference is as it looks now."""
-    from paretoken.analysis.difference import smaller_is_better
     from paretoken.analysis.quantiles import QuantileShift
 
     if measure.evidence is None or isinstance(measure.evidence, QuantileShift):
         return None
     every = _ends_all(measure)
-    effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
-    gap = effect + (margin or 0.0)
+    gap = measure.gain + (margin or 0.0)
     spread = spread_per_sample(measure)
     if abs(gap) < 1e-3 * spread or spread == 0:
         return every
     cost = SEQUENTIAL_COST if measure.residuals is None else 1.0
-    needs = max(cost * fixed_size(gap, spread, error), least_size(gap, measure.width, error))
+    needs = max(cost * fixed_size(gap, spread, error), rarity(measure.width, error) / abs(gap))
     needs = max(round(needs), len(measure.pairs) + 1)
     return needs if every is None else min(needs, every)
 
@@ -88,15 +87,17 @@ def _ends_all(measure: Measure) -> int | None:
     return round(bets.total * len(measure.pairs) / len(bets.s))
 
 
-def least_size(gap: float, width: float, error: float) -> float:
-    """Samples without which no test can exclude that a rare sample undoes what all others show.
+def rarity(width: float, error: float) -> float:
+    """Samples times gap that no test can do with less of: a rare sample might undo what all others show.
+
+    Divided by the distance to what is to be excluded it is the least number of samples; divided by samples, the least
+    distance.
 
     Args:
-        gap: Distance to what is to be excluded.
         width: Largest possible difference of a sample; 0 where it does not matter.
         error: One-sided error.
     """
-    return -math.log(error) * width / abs(gap)
+    return -math.log(error) * width
 
 
 def chance_to_decide(measure: Measure, margin: float | None, error: float, horizon: int) -> float:
@@ -111,7 +112,6 @@ def chance_to_decide(measure: Measure, margin: float | None, error: float, horiz
         error: One-sided error.
         horizon: Samples planned.
     """
-    from paretoken.analysis.difference import smaller_is_better
     from paretoken.analysis.quantiles import QuantileShift
     from paretoken.analysis.sequences import Betting
 
@@ -120,23 +120,21 @@ def chance_to_decide(measure: Measure, margin: float | None, error: float, horiz
     n, spread = len(measure.pairs), 0.0 if measure.evidence is None else spread_per_sample(measure)
     if measure.evidence is None or isinstance(measure.evidence, QuantileShift) or n >= horizon or spread == 0:
         return 0.0 if n >= horizon else 1.0
-    effect = -measure.evidence.estimate if smaller_is_better(measure.name) else measure.evidence.estimate
-    gap = effect + (margin or 0.0)
+    gap = measure.gain + (margin or 0.0)
     evidence = -2 * math.log(error)
     bets = measure.evidence if isinstance(measure.evidence, Betting) else None
     unseen = 1.0 if bets is None or bets.total is None else max(1 - bets.horizon / bets.total, 0.0)
     half = (evidence + math.log1p(evidence)) ** 0.5 * spread * (unseen / horizon) ** 0.5
-    half += unseen * least_size(horizon, measure.width, error)
+    half += unseen * rarity(measure.width, error) / horizon
     wander = spread * (1 / n - 1 / horizon) ** 0.5
     return _normal_cdf((gap - half) / wander) + _normal_cdf((-gap - half) / wander)
 
 
 def spread_per_sample(measure: Measure) -> float:
     """Standard deviation of the differences as if samples were independent: clusters count by what they add to it."""
-    control, treatment, sizes = measure.pairs.units()
-    s = treatment - control
-    residuals = (s - s.sum() / sizes.sum() * sizes) / sizes.mean()
-    return float(np.std(residuals, ddof=1) * sizes.mean() ** 0.5)
+    units = measure.pairs.units()
+    residuals = PairedT(units.differences, units.sizes).residuals
+    return float(np.std(residuals, ddof=1) * units.sizes.mean() ** 0.5)
 
 
 def reach(
@@ -159,7 +157,7 @@ def reach(
     spread, unseen = spread_per_sample(measure), 1 - planned / total
     size = planned / (SEQUENTIAL_COST if sequential else 1.0)
     t = t_quantile(1 - error, max(int(size) - 1, 1))
-    rare = unseen * least_size(planned, width, error)
+    rare = unseen * rarity(width, error) / planned
     noise = spread * (unseen / size) ** 0.5
     detectable = max((t + _POWER_QUANTILE) * noise, rare)
     power: float | None = None
@@ -167,7 +165,7 @@ def reach(
     if margin is not None and spread > 0:
         power = 0.0 if margin < rare else 1.0 if noise == 0 else _normal_cdf(margin / noise - t)
         planned_for = fixed_size(margin, spread, error) * (SEQUENTIAL_COST if sequential else 1.0)
-        endless = max(planned_for, least_size(margin, width, error))
+        endless = max(planned_for, rarity(width, error) / margin)
         needs = round(endless / (1 + endless / total))
     return Reach(measure.name, margin, spread, len(measure.pairs), detectable, power, needs, planned)
 

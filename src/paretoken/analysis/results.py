@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from paretoken.analysis.abtest import WON, AbTest
+from paretoken.analysis.abtest import RELABELLINGS, WON, AbTest
 from paretoken.analysis.front import Standing, find_front
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
@@ -109,10 +109,10 @@ class Results:
         """A variant's estimates with the test's intervals; without one where none is shown."""
         wanted = ("list_usd", *self.metrics, *self.objectives.names)
         found = {name: test.estimate(self.panel, summary.variant, name) for name in wanted}
-        ends = {name: (None, None) if interval is None else interval for name, interval in found.items()}
         return {
-            name: replace(estimate, low=ends.get(name, (None, None))[0], high=ends.get(name, (None, None))[1])
+            name: replace(estimate, low=low, high=high)
             for name, estimate in summary.estimates.items()
+            for low, high in [found.get(name) or (None, None)]
         }
 
     @cached_property
@@ -200,6 +200,11 @@ class Results:
         """The winner of several treatments on samples that had no say in its selection; None without such samples."""
         return self._result[1]
 
+    @property
+    def all_comparisons(self) -> list[Comparison]:
+        """The comparisons, and the winner's confirmation last, if there is one."""
+        return [*self.comparisons, *([] if self.confirmation is None else [self.confirmation])]
+
     @cached_property
     def _result(self) -> tuple[list[Comparison], Comparison | None]:
         return ([], None) if self.test is None else self.test.result(self.panel)
@@ -225,8 +230,8 @@ class Results:
                 else f'not confirmed yet: "{self.labels[winner]}" has answered no sample that is held out'
             )
         if (rate := self.false_difference_rate) is not None and self.test is not None:
-            told.append(f"A/A: among 1,000 random relabellings of these pairs, {100 * rate:.1f} % show a difference "
-                        f"(promised: at most {100 * self.test.alpha:g} %)")  # fmt: skip
+            share = f"{100 * rate:.1f} % show a difference (promised: at most {100 * self.test.alpha:g} %)"
+            told.append(f"A/A: among {RELABELLINGS:,} random relabellings of these pairs, {share}")
         return told
 
     def segments(self) -> list[tuple[str, str, Comparison]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paretoken.analysis.panel import FIRST_REPEAT
 from paretoken.core.calls import NUMBERS
 from paretoken.core.trials import Done, Trial, Wait
 from paretoken.experiment.planners import BLOCK, blocks
@@ -135,10 +136,10 @@ def _means(group: Sequence[Record]) -> dict[str, float]:
             continue
         usage = response.usage
         said = (float(response.list_usd), float(response.billed_usd), usage.input_tokens, usage.output_tokens,
-                response.latency_s if record.repeat == 0 else None, response.ttft_s)  # fmt: skip
+                response.latency_s, response.ttft_s)  # fmt: skip
         numbers = dict(zip(NUMBERS, said, strict=True)) | {m: score.value for m, score in record.scores.items()}
         for name, number in numbers.items():
-            if number is not None:
+            if number is not None and not (record.repeat and name in FIRST_REPEAT):
                 sums.setdefault(name, []).append(number)
     return {name: float(np.mean(numbers)) for name, numbers in sums.items()}
 

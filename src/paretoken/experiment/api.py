@@ -63,12 +63,10 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """Gates that failed, in words."""
-        results = self.results
-        comparisons = [*results.comparisons, *([results.confirmation] if results.confirmation else [])]
         found = [
             f"{gate.text}: {', '.join(names)} of {c.treatment!r}"
             for gate in self.gates
-            for c in comparisons
+            for c in self.results.all_comparisons
             if (names := gate.failures(c))
         ]
         return found + ([] if self.broken_promise is None else [self.broken_promise])
@@ -77,7 +75,11 @@ class Outcome:
     def broken_promise(self) -> str | None:
         """What is wrong with the test itself, if an A/A test finds differences more often than promised."""
         rate, test = self.results.false_difference_rate, self.results.test
-        if rate is None or test is None or rate <= test.alpha + 3 * (test.alpha * (1 - test.alpha) / 1000) ** 0.5:
+        if rate is None or test is None:
+            return None
+        from paretoken.analysis.abtest import RELABELLINGS
+
+        if rate <= test.alpha + 3 * (test.alpha * (1 - test.alpha) / RELABELLINGS) ** 0.5:
             return None
         promised = f"more than the {100 * test.alpha:g} % promised"
         return f"A/A: {100 * rate:.1f} % of the relabellings show a difference, {promised}"
@@ -156,9 +158,8 @@ def run(
         StoreError: The records cannot be written.
     """
     coroutine = run_async(
-        path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, on_progress=on_progress,
-        fail_if=fail_if,
-        clock=clock,
+        path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, fail_if=fail_if,
+        on_progress=on_progress, clock=clock,
     )  # fmt: skip
     return asyncio.run(coroutine)
 
@@ -193,7 +194,12 @@ async def run_async(
                 return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0), gates)
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
-                latest = _open_run(design, database, estimate, fresh, clock)
+                found = {
+                    "estimate": estimate.body(),
+                    "most": design.most(),
+                    "difficulty": recorded_difficulty(design, database),
+                }
+                latest = _open_run(design, database, found, fresh, clock)
             with alone(design.root, latest.id):
                 outcome = await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
                 return replace(outcome, gates=gates)
@@ -212,8 +218,8 @@ def _gates(design: Design, conditions: Sequence[str]) -> tuple[Gate, ...]:
     return tuple(Gate.parse(text, test.quantities()) for text in conditions)
 
 
-def _open_run(design: Design, database: Database, estimate: Forecast, fresh: bool, clock: Clock) -> RunInfo:
-    """Write a new run; another process may have written the same one meanwhile: then it is that one."""
+def _open_run(design: Design, database: Database, found: dict[str, Any], fresh: bool, clock: Clock) -> RunInfo:
+    """Write a new run with what was found out before it; another process may have written the same one meanwhile."""
     book = RunBook(database)
     full = design.spec.store.content == "full"
     samples = [(s.id, design.content(s, full=full)) for s in design.dataset.samples]
@@ -229,7 +235,7 @@ def _open_run(design: Design, database: Database, estimate: Forecast, fresh: boo
             started_at=clock.now().isoformat(),
             status="running",
             reason="",
-            lock={**design.lock, "estimate": estimate.body(), "difficulty": recorded_difficulty(design, database)},
+            lock={**design.lock, **found},
         )
         book.open(info, key, samples)
     return info
@@ -257,7 +263,7 @@ async def _go_on(
     caps = design.caps_of(info.scope)
     ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
     assumed = book_orphans(ledger, SqlJournal(database), clock)
-    made_once = {name: info.lock[name] for name in ("estimate", "difficulty")}
+    made_once = {name: info.lock[name] for name in ("estimate", "most", "difficulty")}
     info = replace(info, lock={**design.lock, **made_once})
     book.reopen(info.id, info.lock)
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
@@ -276,7 +282,7 @@ async def _go_on(
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     try:
         on_progress(progress)
-        planner = design.planner(pilot, cast("dict[str, dict[str, float]]", info.lock["difficulty"]))
+        planner = design.planner(pilot, info.lock)
         ending = await drive(planner, engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")

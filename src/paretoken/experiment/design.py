@@ -88,12 +88,12 @@ class Design:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
         object.__setattr__(self, "labels", label_variants(self.variants))
 
-    def planner(self, pilot: int | None, difficulty: Mapping[str, Mapping[str, float]]) -> Planner:
+    def planner(self, pilot: int | None, lock: Mapping[str, object]) -> Planner:
         """A fresh planner for this design, or for the first `pilot` samples of its order.
 
         Args:
             pilot: Samples after which to stop; None is all.
-            difficulty: What other variants scored earlier, by metric and sample id.
+            lock: The run's, with what was found out when it was opened.
         """
         repeats, seed = self.spec.repeats, self.spec.seed
         if pilot is not None or (self.plan.get("mode") != "continuous" and not self.plan.get("confirm")):
@@ -104,10 +104,8 @@ class Design:
         from paretoken.experiment.abplanner import AbPlanner
 
         panel = empty_panel([v.id for v in self.variants], list(self.samples), seed, self.dataset.clusters)
-        panel = panel.with_difficulty(difficulty)
-        return AbPlanner(
-            self.variants, panel, AbTest.of(self.lock), repeats=repeats, seed=seed, ahead=self.spec.concurrency
-        )
+        panel = panel.with_difficulty(cast("dict[str, dict[str, float]]", lock["difficulty"]))
+        return AbPlanner(self.variants, panel, AbTest.of(lock), repeats=repeats, seed=seed, ahead=self.spec.concurrency)
 
     def content(self, sample: Sample, *, full: bool) -> dict[str, object]:
         """What is kept of a sample: everything, or only what groups samples."""
@@ -214,7 +212,6 @@ class Design:
                     "model": v.model,
                     "params": dict(v.params),
                     **({"copy": v.copy} if v.copy else {}),
-                    **({"most": self._most(v)} if self.plan["kind"] == "abtest" else {}),
                 }
                 for v in self.variants
             ],
@@ -244,8 +241,12 @@ class Design:
             "track": spec.track,
         }
 
+    def most(self) -> dict[str, dict[str, float]]:
+        """The largest values a call can have in an A/B test, by variant id and name; renders every prompt."""
+        return {v.id: self._most(v) for v in self.variants} if self.plan["kind"] == "abtest" else {}
+
     def _most(self, variant: Variant) -> dict[str, float]:
-        """The largest values a call of a variant can have, by name; none of recorded answers, which nothing limits."""
+        """The largest values of one variant; none of recorded answers, which nothing limits."""
         model = self.models[variant.model]
         if model.provider.recorded:
             return {}

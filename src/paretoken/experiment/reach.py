@@ -43,7 +43,7 @@ def recorded_outlook(design: Design) -> list[Outlook]:
     from paretoken.analysis.abtest import AbTest
     from paretoken.analysis.results import Results
 
-    test = AbTest.of(design.lock)
+    test = AbTest.of({**design.lock, "most": design.most()})
     found: dict[str, list[Reach]] = {}
     with Database(file) as database:
         for run in reversed(RunBook(database).all()):

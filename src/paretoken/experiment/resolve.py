@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
-from paretoken.analysis.prediction import MIN_SEEN as MIN_PAIRS
-from paretoken.analysis.sequences import BURN_IN
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
@@ -297,6 +295,11 @@ def _check_test(
         raise source.error(f"{unbounded[0]!r} has no bounds, on which a test that may stop at any time rests.", "plan",
                            "abtest", "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "
                            "asymptotic.")  # fmt: skip
+    if not (test.confirm or test.sequence == "asymptotic"):
+        return
+    from paretoken.analysis.difference import MIN_PAIRS  # with numpy, which other specs do not need yet
+    from paretoken.analysis.sequences import BURN_IN
+
     n_units = len(set((dataset.clusters or {s.id: s.id for s in dataset.samples}).values()))
     if test.mode == "continuous" and test.sequence == "asymptotic" and n_units < BURN_IN:
         raise source.error(f"an asymptotic sequence says nothing before {BURN_IN} samples, and {n_units} are planned.",

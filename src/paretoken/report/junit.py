@@ -29,8 +29,7 @@ def save_junit(
         broken: Gates that failed and are about no single question.
     """
     suite = ET.Element("testsuite", name=results.run.experiment, timestamp=results.run.started_at)
-    comparisons = [*results.comparisons, *([results.confirmation] if results.confirmation else [])]
-    for comparison in comparisons:
+    for comparison in results.all_comparisons:
         for judgement in comparison.judged:
             _case(suite, results.run.id, comparison, judgement, gates)
     run = ET.SubElement(suite, "testcase", classname=results.run.id, name="run")

@@ -145,8 +145,7 @@ def _goals(results: Results) -> str:
 
 def _differences(results: Results) -> Iterator[str]:
     """What an A/B test compared, quantity by quantity."""
-    confirmed = results.confirmation
-    comparisons = [c for c in (*results.comparisons, *([confirmed] if confirmed else ())) if c.judged]
+    comparisons = [c for c in results.all_comparisons if c.judged]
     if comparisons:
         yield "## Differences"
     for c in comparisons:
