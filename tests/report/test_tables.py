@@ -188,3 +188,14 @@ def test_a_metric_without_a_single_value_is_told_as_such(tmp_path: Path, write: 
     assert "| bertscore_f1 | – | – | – | – | – | **cannot tell** (margin 0.01): 24 of 24 samples lack a value |" in text
     assert results.comparisons[0].verdict == "cheaper, cannot tell"
     draw_comparison(results, results.comparisons[0])
+
+
+def test_an_interval_that_leans_is_shown_by_its_longer_side(tmp_path: Path, write_test: Callable[..., Results]) -> None:
+    results = write_test(tmp_path / "records.db", n=40)
+    summary = results.summaries[0]
+    estimate = summary.estimates["bertscore_f1"]
+    assert estimate.low is not None
+    assert estimate.high is not None
+    row = next(row for row in front_rows(results) if row["id"] == summary.variant)
+    longer = max(estimate.mean - estimate.low, estimate.high - estimate.mean)
+    assert row["bertscore_f1_plus_minus"] == pytest.approx(longer, rel=0.05)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from paretoken.analysis.difference import PairedDifference
+    from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison, Judgement
@@ -34,9 +35,9 @@ def front_rows(results: Results) -> list[dict[str, Cell]]:
         results: The run.
 
     Returns:
-        One row per variant that has records: `variant, id, n`; each metric and `<metric>_plus_minus`, half the width
-        of its interval; `list_usd_per_1k_calls`; `saving_percent` against the dearest variant; `latency_s_p95`;
-        `input_tokens, output_tokens` per call; `error_rate`; `standing`: `front`, or why it is not there.
+        One row per variant that has records: `variant, id, n`; each metric and `<metric>_plus_minus`, how far its
+        interval reaches on the longer side; `list_usd_per_1k_calls`; `saving_percent` against the dearest variant;
+        `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: `front`, or why it is not.
     """
     dearest = max((cost for s in results.summaries if (cost := s.value("list_usd")) is not None), default=None)
     rows = [_row(standing, results.metrics, dearest) for standing in results.standings]
@@ -49,8 +50,7 @@ def _row(standing: Standing, metrics: Sequence[str], dearest: float | None) -> d
     for name in metrics:
         estimate = summary.estimates.get(name)
         row[name] = None if estimate is None else _significant(estimate.mean, 4)
-        half = None if estimate is None or estimate.high is None else estimate.high - estimate.mean
-        row[f"{name}_plus_minus"] = _significant(half, 2)
+        row[f"{name}_plus_minus"] = None if estimate is None else _significant(_half(estimate), 2)
     cost = summary.value("list_usd")
     return row | {
         "list_usd_per_1k_calls": _significant(None if cost is None else 1000 * cost, 4),
@@ -61,6 +61,13 @@ def _row(standing: Standing, metrics: Sequence[str], dearest: float | None) -> d
         "error_rate": _significant(summary.error_rate, 3),
         "standing": standing_words(standing),
     }
+
+
+def _half(estimate: Estimate) -> float | None:
+    """How far the interval reaches from the mean, on its longer side."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    return max(estimate.high - estimate.mean, estimate.mean - estimate.low)
 
 
 def standing_words(standing: Standing) -> str:
