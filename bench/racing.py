@@ -22,7 +22,8 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from paretoken.analysis.race import Race, RaceRules, uncovered
+from paretoken.analysis.duels import Goal
+from paretoken.analysis.race import Race, uncovered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,21 +76,23 @@ Outcome = tuple["NDArray[np.int64]", list[int]]
 """Cells asked of every variant, and the front."""
 
 
-def ours(table: Table, order: NDArray[np.int64], *, learnt: bool) -> Outcome:
+def race(table: Table, order: NDArray[np.int64], *, learnt: bool) -> Outcome:
     """The product's rule."""
     n, k = table.quality.shape
-    costs = None if learnt else table.cost.mean(axis=0)
-    race = Race(RaceRules(EPSILON, ALPHA, TOLERANCE), n, k, costs, table.cost.max(axis=0))
+    goals = Goal("quality", slack=EPSILON), Goal("cost", False, tolerance=TOLERANCE * learnt, given=not learnt)
+    found = Race(goals, n, k, alpha=ALPHA)
+    most, mean = table.cost.max(axis=0), table.cost.mean(axis=0)
+    for arm in range(k):
+        found.add([(0.0, 1.0), (0.0, most[arm])], [None, None if learnt else mean[arm]])
     cells = np.zeros(k, np.int64)
-    for t, sample in enumerate(order, start=1):
-        cells += race.asked
-        race.take(table.quality[sample], table.cost[sample])
-        if t % BLOCK == 0 or t == n:
-            race.decide()
-        if not race.open.any():
-            return cells, race.front
-    race.finish(*table.means)
-    return cells, race.front
+    while found.asked:
+        for arm in found.asked:
+            start = found.length(arm)
+            rows = order[start : start + BLOCK]
+            cells[arm] += len(rows)
+            found.put(arm, np.stack([table.quality[rows, arm], table.cost[rows, arm]]))
+        found.decide()
+    return cells, found.front
 
 
 def exhaustive(table: Table, order: NDArray[np.int64]) -> Outcome:
@@ -160,14 +163,14 @@ def compete(name: str, table: Table, orders: int) -> None:
     quality, cost = table.means
     whole = hypervolume(non_dominated(quality, cost), quality, cost)
     rules: dict[str, tuple[Callable[[NDArray[np.int64]], Outcome], float, float | None]] = {
-        "": (lambda order: ours(table, order, learnt=False), 0.0, TARGETS.get(name)),
-        "_learned_cost": (lambda order: ours(table, order, learnt=True), TOLERANCE, LEARNT_TARGETS.get(name)),
+        "": (lambda order: race(table, order, learnt=False), 0.0, TARGETS.get(name)),
+        "_learned_cost": (lambda order: race(table, order, learnt=True), TOLERANCE, LEARNT_TARGETS.get(name)),
         "_exhaustive": (lambda order: exhaustive(table, order), 0.0, None),
         "_naive": (lambda order: naive(table, order), 0.0, None),
         "_halving": (lambda order: halving(table, order), 0.0, None),
     }
-    for rule, (race, tolerance, most) in rules.items():
-        found = [race(order) for order in (drawn[:1] if rule == "_exhaustive" else drawn)]
+    for rule, (compete_by, tolerance, most) in rules.items():
+        found = [compete_by(order) for order in (drawn[:1] if rule == "_exhaustive" else drawn)]
         cells = np.array([asked.sum() / table.quality.size for asked, _ in found])
         paid = np.array([(asked * cost).sum() / (len(table.quality) * cost.sum()) for asked, _ in found])
         wrong = np.array([bool(uncovered(front, quality, cost, epsilon=EPSILON, tolerance=tolerance))
@@ -202,7 +205,7 @@ def stress(runs: int) -> None:
         cost = np.repeat((np.arange(k) + 1.0)[None, :] / 1e5, n, axis=0) * rng.uniform(0.5, 1.5, (n, k))
         table = Table(quality.clip(0, 1), cost)
         learnt = bool(rng.random() < 0.5)
-        _, front = ours(table, rng.permutation(n), learnt=learnt)
+        _, front = race(table, rng.permutation(n), learnt=learnt)
         tolerance = TOLERANCE if learnt else 0.0
         wrong.append(bool(uncovered(front, *table.means, epsilon=EPSILON, tolerance=tolerance)))
     say("null_error_rate", np.array(wrong, float), float(np.mean(wrong)), "of the runs", f"<= {ALPHA}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from paretoken.analysis.race import Race, RaceRules, uncovered
+from paretoken.analysis.duels import Goal
+from paretoken.analysis.race import Race, uncovered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,21 +20,34 @@ N = 200
 def run(
     quality: NDArray[np.float64], cost: NDArray[np.float64], *, learnt: bool, block: int = 8, alpha: float = 0.05
 ) -> tuple[Race, int]:
-    """Race variants over all rows, and count the cells."""
-    n, k = quality.shape
-    rules = RaceRules(EPSILON, alpha, tolerance=0.1 if learnt else 0.0)
-    race = Race(rules, n, k, None if learnt else cost.mean(axis=0), cost.max(axis=0))
+    """Race variants that all begin together, and count the cells."""
+    race, numbers = start(quality, cost, learnt=learnt, alpha=alpha)
     cells = 0
-    for i in range(n):
-        cells += int(race.asked.sum())
-        seen = race.asked.copy()
-        race.take(np.where(seen, quality[i], np.nan), np.where(seen, cost[i], np.nan))
-        if (i + 1) % block == 0:
-            race.decide()
-        if not race.open.any():
-            return race, cells
-    race.finish(quality.mean(axis=0), cost.mean(axis=0))
+    while race.asked:
+        for arm in race.asked:
+            cells += put(race, arm, quality[:, numbers[arm]], cost[:, numbers[arm]], block)
+        race.decide()
     return race, cells
+
+
+def start(
+    quality: NDArray[np.float64], cost: NDArray[np.float64], *, learnt: bool, alpha: float = 0.05
+) -> tuple[Race, dict[int, int]]:
+    goals = Goal("quality", slack=EPSILON), Goal("cost", False, tolerance=0.1 * learnt, given=not learnt)
+    n, k = quality.shape
+    race = Race(goals, n, k, alpha=alpha)
+    numbers = {}
+    for i in range(k):
+        arm = race.add([(0, 1), (0, cost[:, i].max())], [None, None if learnt else cost[:, i].mean()])
+        numbers[arm] = i
+    return race, numbers
+
+
+def put(race: Race, arm: int, quality: NDArray[np.float64], cost: NDArray[np.float64], block: int = 8) -> int:
+    first = race.length(arm)
+    rows = slice(first, first + block)
+    race.put(arm, np.stack([quality[rows], cost[rows]]))
+    return len(quality[rows])
 
 
 def draw(rng: np.random.Generator, means: list[float], costs: list[float]) -> tuple[NDArray[np.float64], ...]:
@@ -52,8 +66,10 @@ def test_the_front_is_found_from_a_part_of_the_cells(learnt: bool) -> None:
     race, cells = run(quality, cost, learnt=learnt)
     assert race.front == [0, 1, 4]
     assert cells < 0.75 * quality.size
-    assert set(race.by) == {2, 3, 5}
-    assert all(rival in (0, 1, 4) for rivals in race.by.values() for rival in rivals)
+    beaten = {arm: decision for arm, decision in race.decisions.items() if decision.fate == "beaten"}
+    assert set(beaten) == {2, 3, 5}
+    assert all(rival in (0, 1, 4) for decision in beaten.values() for rival in decision.by)
+    assert all(0 < decision.n <= N for decision in race.decisions.values())
 
 
 @pytest.mark.parametrize("learnt", [False, True])
@@ -81,19 +97,19 @@ def test_a_variant_that_is_never_best_takes_none_from_the_front() -> None:
 def test_the_same_samples_leave_the_same_state() -> None:
     quality, cost = draw(np.random.default_rng(4), [0.4, 0.45, 0.5, 0.6], [1, 2, 3, 4])
     first, again = (run(quality, cost, learnt=True)[0] for _ in range(2))
-    assert (first.front, first.by) == (again.front, again.by)
-    assert np.array_equal(first.asked, again.asked)
+    assert first.decisions == again.decisions
 
 
 def test_the_exact_front_is_known_when_all_is_seen() -> None:
     quality, cost = draw(np.random.default_rng(5), [0.5, 0.501, 0.5005, 0.502], [1, 2, 3, 4])
-    race = Race(RaceRules(epsilon=0.0), N, 4, cost.mean(axis=0))
-    for row in quality:
-        race.take(row)
+    goals = Goal("quality"), Goal("cost", larger_is_better=False, given=True)
+    race = Race(goals, N, 4)
+    for i in range(4):
+        race.add([(0, 1), (0, 10)], [None, cost[:, i].mean()])
+        race.put(i, np.stack([quality[:, i], cost[:, i]]))
     race.decide()
-    race.finish(quality.mean(axis=0), cost.mean(axis=0))
     assert race.front == [0, 1, 3]
-    assert not race.open.any()
+    assert not race.open
 
 
 def test_of_equally_dear_variants_the_better_one_stays() -> None:
@@ -101,8 +117,3 @@ def test_of_equally_dear_variants_the_better_one_stays() -> None:
     dear = np.full((N, 2), 2.0)
     assert run(quality, dear, learnt=False)[0].front == [1]
     assert run(quality[:, ::-1], dear, learnt=False)[0].front == [0]
-
-
-def test_costs_that_are_learnt_need_bounds() -> None:
-    with pytest.raises(ValueError, match="need bounds"):
-        Race(RaceRules(), 10, 2)
