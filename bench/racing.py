@@ -22,6 +22,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from paretoken.analysis.cheapest import INDIFFERENCE, CheapestRace
 from paretoken.analysis.duels import Goal
 from paretoken.analysis.race import Race, uncovered
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from paretoken.analysis.contest import Contest
 
 EPSILON, ALPHA, TOLERANCE = 0.02, 0.05, 0.1
 BLOCK = 8
@@ -76,23 +79,51 @@ Outcome = tuple["NDArray[np.int64]", list[int]]
 """Cells asked of every variant, and the front."""
 
 
+def enter(contest: Contest, table: Table, *, learnt: bool) -> None:
+    """Let all variants in."""
+    most, mean = table.cost.max(axis=0), table.cost.mean(axis=0)
+    for arm in range(table.quality.shape[1]):
+        contest.add([(0.0, 1.0), (0.0, most[arm])], [None, None if learnt else mean[arm]])
+
+
+def hold(contest: Contest, table: Table, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ask block by block whoever is wanted, and count the cells of every variant."""
+    cells = np.zeros(table.quality.shape[1], np.int64)
+    while contest.asked:
+        for arm in contest.asked:
+            start = contest.length(arm)
+            rows = order[start : start + BLOCK]
+            cells[arm] += len(rows)
+            contest.put(arm, np.stack([table.quality[rows, arm], table.cost[rows, arm]]))
+        contest.decide()
+    return cells
+
+
 def race(table: Table, order: NDArray[np.int64], *, learnt: bool) -> Outcome:
     """The product's rule."""
     n, k = table.quality.shape
     goals = Goal("quality", slack=EPSILON), Goal("cost", False, tolerance=TOLERANCE * learnt, given=not learnt)
     found = Race(goals, n, k, alpha=ALPHA)
-    most, mean = table.cost.max(axis=0), table.cost.mean(axis=0)
-    for arm in range(k):
-        found.add([(0.0, 1.0), (0.0, most[arm])], [None, None if learnt else mean[arm]])
-    cells = np.zeros(k, np.int64)
-    while found.asked:
-        for arm in found.asked:
-            start = found.length(arm)
-            rows = order[start : start + BLOCK]
-            cells[arm] += len(rows)
-            found.put(arm, np.stack([table.quality[rows, arm], table.cost[rows, arm]]))
-        found.decide()
-    return cells, found.front
+    enter(found, table, learnt=learnt)
+    return hold(found, table, order), found.front
+
+
+def cheapest(table: Table, order: NDArray[np.int64], *, learnt: bool) -> Outcome:
+    """The product's rule for the cheapest variant within epsilon of the best."""
+    n, k = table.quality.shape
+    cost = Goal("cost", False, tolerance=TOLERANCE * learnt, given=not learnt)
+    found = CheapestRace(Goal("quality"), cost, n, k, within=EPSILON, alpha=ALPHA)
+    enter(found, table, learnt=learnt)
+    return hold(found, table, order), [] if found.winner is None else [found.winner]
+
+
+def misses(winner: list[int], quality: NDArray[np.float64], cost: NDArray[np.float64], tolerance: float) -> bool:
+    """Whether a winner is not within epsilon of the best, or one within half of it is cheaper beyond the tolerance."""
+    if not winner:
+        return True
+    good = quality >= quality.max() - EPSILON * INDIFFERENCE
+    far = quality[winner[0]] < quality.max() - EPSILON - 1e-12
+    return bool(far or (cost[winner[0]] > cost[good].min() * (1 + tolerance) + 1e-15))
 
 
 def exhaustive(table: Table, order: NDArray[np.int64]) -> Outcome:

@@ -73,11 +73,13 @@ class Stakes:
             none. A variant has one wealth for each.
         ratio: Multiple of a variant's value that a rival's may be, for each of them.
         keep: Lead of a rival that speaks against a variant; a smaller one is harmless.
+        any_rival: A rival's further goals do not matter.
     """
 
     drop: tuple[float, ...]
     ratio: tuple[float, ...]
     keep: float
+    any_rival: bool = False
 
 
 class _Sums:
@@ -310,6 +312,8 @@ class Duels:
         """Pairs whose row keeps the limits, and is shown, or clearly seems, to be no worse on further goals."""
         pair = np.ix_(live, live)
         likely = np.repeat(self.fits[live][:, None], len(live), axis=1)
+        if self.stakes.any_rival:
+            return likely
         for goal, sums, no_worse in zip(self.goals[1:], self._sums[1:], self._no_worse, strict=True):
             row, shown = sums.row[pair], no_worse.best[pair] >= self._claim_at
             lead = row - goal.ratio * sums.column[pair] + goal.slack * sums.n[pair]
@@ -367,14 +371,15 @@ class Duels:
             shown &= wealths.best >= self._claim_at
         return shown
 
-    def harmless(self, at: float) -> NDArray[np.bool_]:
+    def harmless(self, at: float, *, first: bool = False) -> NDArray[np.bool_]:
         """Pairs whose row is shown not to beat the column.
 
         Args:
             at: Logarithm of the wealth that shows it.
+            first: On the first goal; else it may be on any.
         """
         shown = self._harmless.best >= at
-        for wealths in self._worse:
+        for wealths in () if first else self._worse:
             shown |= wealths.best >= at
         return shown
 
@@ -386,9 +391,12 @@ class Duels:
             shown |= wealths.best >= self._claim_at
         return shown
 
-    def leads(self) -> NDArray[np.float64]:
-        """Mean lead of rows over columns on the first goal, larger is better."""
-        return self._sums[0].leads(...)
+    def leads(self, goal: int = 0) -> NDArray[np.float64]:
+        """Mean lead of rows over columns on a goal, larger is better."""
+        if goal and self.goals[goal].given:
+            means = self._values[goal, :, 0]
+            return np.asarray(means[:, None] - means[None, :])
+        return self._sums[goal].leads(...)
 
     def means(self, slot: int) -> NDArray[np.float64]:
         """Means of the goals, larger is better, then of the limited quantities; shape `(n_goals + n_limits,)`."""

@@ -1,0 +1,163 @@
+"""What races have in common: variants that come, answer samples in drawn order, and are decided."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from paretoken.analysis.duels import Duels, Goal, Limit, Stakes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+CLAIMS_SHARE = 0.2
+"""Share of the error rate for claims about goals other than the first, where there are any; likewise about limits."""
+
+Fate = Literal["kept", "beaten", "infeasible", "dearer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a variant.
+
+    Attributes:
+        fate: `kept`: on the front, or the one that was looked for; `beaten` by rivals; `infeasible`: it breaks a limit;
+            `dearer` than the one that was looked for.
+        n: Samples it had answered by then.
+        by: Numbers of the rivals that settled it.
+        limits: Names of the limits that it breaks.
+    """
+
+    fate: Fate
+    n: int
+    by: tuple[int, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+class Contest:
+    """Variants on the samples of one dataset, of which some are dropped before they have answered all.
+
+    Args:
+        goals: What decides, the one that is bet on first.
+        total: Samples of the dataset.
+        family: Variants that will ever be let in.
+        alpha: Error rate of all decisions together.
+        limits: Bounds that a variant must keep.
+        stakes: What is bet on of the first goal.
+
+    Attributes:
+        decisions: What became of variants, by number; those that are missing are open.
+    """
+
+    def __init__(
+        self,
+        goals: Sequence[Goal],
+        total: int,
+        family: int,
+        *,
+        alpha: float,
+        limits: Sequence[Limit],
+        stakes: Stakes,
+    ) -> None:
+        self.goals, self.total, self._family = tuple(goals), total, family
+        learnt = sum(not goal.given for goal in goals[1:])
+        self._alpha = alpha * (1 - CLAIMS_SHARE * ((learnt > 0) + (len(limits) > 0)))
+        pairs = family * max(family - 1, 1)
+        self._duels = Duels(
+            goals,
+            limits,
+            stakes,
+            total,
+            claim_at=math.log(learnt * pairs / (alpha * CLAIMS_SHARE)) if learnt else math.inf,
+            fit_at=math.log(len(limits) * family / (alpha * CLAIMS_SHARE)) if limits else math.inf,
+        )
+        self.decisions: dict[int, Decision] = {}
+        self._slots: dict[int, int] = {}
+        self._n_added = 0
+        self._wanted: set[int] = set()
+
+    def add(self, ends: Sequence[tuple[float, float]], given: Sequence[float | None] = ()) -> int:
+        """Let a variant in.
+
+        Args:
+            ends: Least and largest value of every goal, then of every limited quantity.
+            given: Mean of every goal that is given, else None.
+
+        Returns:
+            Its number, counted from 0.
+        """
+        arm = self._n_added
+        self._n_added += 1
+        self._slots[arm] = self._duels.add(ends, given)
+        self._wanted.add(arm)
+        return arm
+
+    @property
+    def asked(self) -> list[int]:
+        """Variants whose next samples are wanted."""
+        return sorted(self._wanted)
+
+    @property
+    def open(self) -> list[int]:
+        """Variants of which nothing is decided."""
+        return [arm for arm in sorted(self._slots) if arm not in self.decisions]
+
+    def length(self, arm: int) -> int:
+        """Samples that a variant which is not dropped has answered."""
+        return int(self._duels.length[self._slots[arm]])
+
+    def put(self, arm: int, values: NDArray[np.float64]) -> None:
+        """Take a variant's next samples in drawn order.
+
+        Args:
+            arm: Its number; one that is dropped already is not looked at.
+            values: Of every goal, then of every limited quantity, shape `(n_goals + n_limits, n)`; NaN is missing.
+        """
+        if arm in self._slots:
+            self._duels.put(self._slots[arm], values)
+
+    def _drop(self, arm: int, fate: Fate, rivals: Iterable[int] = (), limits: Sequence[Limit] = ()) -> None:
+        arms = {slot: other for other, slot in self._slots.items()}
+        by = tuple(sorted(arms[int(rival)] for rival in rivals))
+        self.decisions[arm] = Decision(fate, self.length(arm), by, tuple(limit.name for limit in limits))
+        self._duels.remove(self._slots.pop(arm))
+
+    def _drop_infeasible(self) -> None:
+        broken, limits = self._duels.breaks, self._duels.limits
+        for arm, slot in list(self._slots.items()):
+            shown = [limit for limit, row in zip(limits, broken, strict=True) if row[slot]]
+            if shown := shown or self._broken_at_end(slot):
+                self._drop(arm, "infeasible", limits=shown)
+                self._forget(self._duels.bet_on[slot])
+
+    def _at_end(self, slot: int) -> bool:
+        return bool(self._duels.length[slot] >= self.total)
+
+    def _broken_at_end(self, slot: int) -> list[Limit]:
+        """Limits that the mean over all samples breaks, or of which there is no value."""
+        if not self._at_end(slot):
+            return []
+        means = self._duels.means(slot)[len(self.goals) :]
+        return [limit for limit, mean in zip(self._duels.limits, means, strict=True) if not limit.holds(mean)]
+
+    def _keeps_limits(self, slot: int) -> bool:
+        return bool(self._duels.fits[slot]) or self._at_end(slot)
+
+    def _behind(self, meets: NDArray[np.bool_], alone: NDArray[np.bool_]) -> set[int]:
+        """Of pairs that must go on, those that have answered less, both where they are even; and those that go alone."""
+        length = self._duels.length
+        ahead = length[:, None] >= length[None, :]
+        wanted = (meets & ahead).any(axis=0) | (meets & ahead.T).any(axis=1) | alone
+        return {arm for arm, slot in self._slots.items() if wanted[slot] and not self._at_end(slot)}
+
+    @property
+    def _n_dropped(self) -> int:
+        return self._n_added - len(self._slots)
+
+    def _forget(self, misled: NDArray[np.bool_]) -> None:
+        """Start anew where evidence rests on a rival that does not cover all that it seemed to."""
+        self._duels.forget(misled)
