@@ -40,7 +40,7 @@ class CheapestRace(Contest):
         reference: Number of the variant that stands for the best, today's for instance; None is the best of all.
 
     Attributes:
-        winner: Number of the variant that was looked for; None while it is not known, or if no variant keeps the limits.
+        winner: Number of the variant that was looked for; None while it is not known, or if none keeps the limits.
     """
 
     def __init__(
@@ -60,10 +60,7 @@ class CheapestRace(Contest):
         self._within, self._reference = within, reference
         self.winner: int | None = None
 
-    def decide(self) -> None:
-        """Reject variants, find the winner, and choose whom to ask on."""
-        self._duels.play()
-        self._drop_infeasible()
+    def _judge(self) -> None:
         self._reject()
         settled, before = self._settled(), self._comes_before()
         good = [arm for arm in self.open if settled[:, self._slots[arm]].all() and self._keeps_limits(self._slots[arm])]
@@ -119,7 +116,7 @@ class CheapestRace(Contest):
         return np.asarray(no_dearer & (~no_dearer.T | first))
 
     def _unsettled(self, settled: NDArray[np.bool_], before: NDArray[np.bool_]) -> set[int]:
-        """Variants that must answer more: those that may be the cheapest, and the rivals that may speak against them."""
+        """Variants that must answer more: what may be the cheapest, and the rivals that may speak against it."""
         duels, k = self._duels, len(settled)
         open_ = np.zeros(k, np.bool_)
         open_[[self._slots[arm] for arm in self.open]] = True

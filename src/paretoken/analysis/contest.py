@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -38,7 +39,7 @@ class Decision:
     limits: tuple[str, ...] = ()
 
 
-class Contest:
+class Contest(ABC):
     """Variants on the samples of one dataset, of which some are dropped before they have answered all.
 
     Args:
@@ -120,6 +121,16 @@ class Contest:
         if arm in self._slots:
             self._duels.put(self._slots[arm], values)
 
+    def decide(self) -> None:
+        """Drop, keep, and choose whom to ask on, when every variant that was asked has answered."""
+        self._duels.play()
+        self._drop_infeasible()
+        self._judge()
+
+    @abstractmethod
+    def _judge(self) -> None:
+        """Decide by the evidence, and say who is wanted."""
+
     def _drop(self, arm: int, fate: Fate, rivals: Iterable[int] = (), limits: Sequence[Limit] = ()) -> None:
         arms = {slot: other for other, slot in self._slots.items()}
         by = tuple(sorted(arms[int(rival)] for rival in rivals))
@@ -148,7 +159,7 @@ class Contest:
         return bool(self._duels.fits[slot]) or self._at_end(slot)
 
     def _behind(self, meets: NDArray[np.bool_], alone: NDArray[np.bool_]) -> set[int]:
-        """Of pairs that must go on, those that have answered less, both where they are even; and those that go alone."""
+        """Of pairs that must go on, whoever has answered less, both where they are even; and those that go alone."""
         length = self._duels.length
         ahead = length[:, None] >= length[None, :]
         wanted = (meets & ahead).any(axis=0) | (meets & ahead.T).any(axis=1) | alone

@@ -58,10 +58,7 @@ class Race(Contest):
         """Variants that are not dropped."""
         return sorted(self._slots)
 
-    def decide(self) -> None:
-        """Drop, keep, and stop asking, when every variant that was asked has answered."""
-        self._duels.play()
-        self._drop_infeasible()
+    def _judge(self) -> None:
         self._drop_beaten()
         self._drop_at_end()
         settled = self._settled()
