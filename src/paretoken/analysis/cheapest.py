@@ -33,7 +33,7 @@ class CheapestRace(Contest):
         cost: What is to be small.
         total: Samples of the dataset.
         family: Variants.
-        within: Loss against the best that is good enough, in the unit of quality.
+        within: Loss against the best that is good enough, in the unit of quality; None if only limits say what is.
         alpha: Probability at most that the winner is not good enough, or that a variant is cheaper which is within half
             of the margin.
         limits: Bounds that the winner must keep.
@@ -50,12 +50,12 @@ class CheapestRace(Contest):
         total: int,
         family: int,
         *,
-        within: float,
+        within: float | None,
         alpha: float = 0.05,
         limits: Sequence[Limit] = (),
         reference: int | None = None,
     ) -> None:
-        stakes = Stakes((INDIFFERENCE * within,), (1.0,), within, any_rival=True)
+        stakes = Stakes((), (), 0.0) if within is None else Stakes((INDIFFERENCE * within,), (1.0,), within, any_rival=True)
         super().__init__((quality, cost), total, family, alpha=alpha, limits=limits, stakes=stakes)
         self._within, self._reference = within, reference
         self.winner: int | None = None
@@ -76,6 +76,8 @@ class CheapestRace(Contest):
     def _reject(self) -> None:
         """Drop what is shown to be too far from the best."""
         duels = self._duels
+        if self._within is None:
+            return
         ends = duels.length >= self.total
         exact = ends[:, None] & ends[None, :] & duels.used[:, None] & (duels.leads() >= self._within)
         np.fill_diagonal(exact, val=False)
@@ -90,10 +92,11 @@ class CheapestRace(Contest):
     @property
     def _rivals(self) -> NDArray[np.bool_]:
         """Variants that may be the best."""
-        if self._reference is None:
+        if self._reference is None and self._within is not None:
             return self._duels.used
         rivals = np.zeros_like(self._duels.used)
-        rivals[self._slots[self._reference]] = True
+        if self._reference in self._slots:
+            rivals[self._slots[self._reference]] = True
         return rivals
 
     def _settled(self) -> NDArray[np.bool_]:
@@ -101,7 +104,7 @@ class CheapestRace(Contest):
         duels = self._duels
         ends = duels.length >= self.total
         settled = duels.harmless(math.log(self._family / (self._alpha / 2)), first=True)
-        settled |= ends[:, None] & ends[None, :] & (duels.leads() < self._within)
+        settled |= ends[:, None] & ends[None, :] & (duels.leads() < (self._within or 0.0))
         settled[~self._rivals] = True
         np.fill_diagonal(settled, val=True)
         return settled

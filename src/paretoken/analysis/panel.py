@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from paretoken.core.calls import FIRST_REPEAT
 from paretoken.core.trials import draw_order
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from paretoken.records.table import RecordTable
-
-FIRST_REPEAT = frozenset({"latency_s"})
-"""Quantities whose quantiles are asked for: a mean over repeats would have shorter tails, so the first one stands."""
 
 
 class Units(NamedTuple):

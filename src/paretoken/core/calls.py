@@ -19,6 +19,8 @@ Scalar = str | int | float | bool | None
 Role = Literal["subject", "judge", "optimizer"]
 NUMBERS = ("list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s", "ttft_s")
 """Numbers that answers have, by the names that objectives and comparisons use."""
+FIRST_REPEAT = frozenset({"latency_s"})
+"""Those whose quantiles are asked for: a mean over repeats would have shorter tails, so the first one stands."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paretoken.analysis.panel import FIRST_REPEAT
-from paretoken.core.calls import NUMBERS
 from paretoken.core.trials import Done, Trial, Wait
-from paretoken.experiment.planners import BLOCK, blocks
+from paretoken.experiment.planners import BLOCK, blocks, by_sample, sample_means
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,13 +66,10 @@ class AbPlanner:
         """Take a block's values."""
         self._open -= len(trial.cells)
         row = self._row[trial.variant.id]
-        by_sample: dict[str, list[Record]] = {}
-        for record in records:
-            by_sample.setdefault(record.sample, []).append(record)
-        for sample, group in by_sample.items():
+        for sample, group in by_sample(records).items():
             column = self._column[sample]
             self._asked[row, column] = len(group) >= self._repeats
-            for name, value in _means(group).items():
+            for name, value in sample_means(group).items():
                 rows = self._values.setdefault(name, np.full(self._asked.shape, np.nan))
                 rows[row, column] = value
 
@@ -125,23 +120,6 @@ class AbPlanner:
         if n >= max(self._looked + 1, round(self._looked * (1 + LOOK_AFTER))):
             self._looked = n
             left.update(test.look(panel, self._panel.n_units))
-
-
-def _means(group: Sequence[Record]) -> dict[str, float]:
-    """Means over repeats, as the records' table makes them."""
-    sums: dict[str, list[float]] = {}
-    for record in group:
-        response = record.call.response
-        if response is None:
-            continue
-        usage = response.usage
-        said = (float(response.list_usd), float(response.billed_usd), usage.input_tokens, usage.output_tokens,
-                response.latency_s, response.ttft_s)  # fmt: skip
-        numbers = dict(zip(NUMBERS, said, strict=True)) | {m: score.value for m, score in record.scores.items()}
-        for name, number in numbers.items():
-            if number is not None and not (record.repeat and name in FIRST_REPEAT):
-                sums.setdefault(name, []).append(number)
-    return {name: float(np.mean(numbers)) for name, numbers in sums.items()}
 
 
 def _why(left: Mapping[str, str], labels: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from paretoken.core.calls import FIRST_REPEAT, NUMBERS
 from paretoken.core.trials import Cell, Done, Trial
 
 if TYPE_CHECKING:
@@ -24,6 +25,31 @@ def blocks(samples: Sequence[str], variants: Sequence[Variant], repeats: int, se
     cells = tuple(Cell(sample, k) for sample in samples[start : start + BLOCK] for k in range(repeats))
     rng = random.Random(f"block/{seed}/{start}")  # noqa: S311 - an order, no secret
     return [Trial(variant, cells) for variant in rng.sample(list(variants), len(variants))]
+
+
+def by_sample(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records of each sample, repeats together."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.sample, []).append(record)
+    return groups
+
+
+def sample_means(group: Sequence[Record]) -> dict[str, float]:
+    """Means over the repeats of a sample by name, as the records' table makes them."""
+    sums: dict[str, list[float]] = {}
+    for record in group:
+        response = record.call.response
+        if response is None:
+            continue
+        usage = response.usage
+        said = (float(response.list_usd), float(response.billed_usd), usage.input_tokens, usage.output_tokens,
+                response.latency_s, response.ttft_s)  # fmt: skip
+        numbers = dict(zip(NUMBERS, said, strict=True)) | {m: score.value for m, score in record.scores.items()}
+        for name, number in numbers.items():
+            if number is not None and not (record.repeat and name in FIRST_REPEAT):
+                sums.setdefault(name, []).append(number)
+    return {name: sum(numbers) / len(numbers) for name, numbers in sums.items()}
 
 
 class FixedPlanner:

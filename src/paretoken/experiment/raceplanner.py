@@ -1,0 +1,195 @@
+"""The planner of a race: variants see the same samples, block by block, until they are decided."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from paretoken.core.trials import Cell, Done, Trial, Wait
+from paretoken.experiment.planners import BLOCK, by_sample, sample_means
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from paretoken.analysis.contest import Decision
+    from paretoken.analysis.raceplan import RacePlan
+    from paretoken.core.trials import Record, Variant
+
+GROWTH = 0.25
+"""Largest share by which a variant's samples grow between two decisions, where more than a block is asked at once."""
+
+
+class Entrants(Protocol):
+    """Where the variants of a race come from."""
+
+    def next(self, n_open: int) -> Variant | None:
+        """The next variant to be let in; None where there is none, or where it must wait.
+
+        Args:
+            n_open: Variants let in of which nothing is decided yet.
+        """
+        ...
+
+    def settle(self, variant: Variant, decision: Decision, samples: Sequence[Mapping[str, float]]) -> None:
+        """Take what became of a variant, and its values by sample in drawn order; called once for each."""
+        ...
+
+
+class FixedEntrants:
+    """A list of variants that all begin together."""
+
+    def __init__(self, variants: Sequence[Variant]) -> None:
+        self._variants = iter(variants)
+
+    def next(self, n_open: int) -> Variant | None:
+        """One after the other."""
+        return next(self._variants, None)
+
+    def settle(self, variant: Variant, decision: Decision, samples: Sequence[Mapping[str, float]]) -> None:
+        """Nobody is waiting for it."""
+
+
+class RacePlanner:
+    """Asks, round by round, for the next samples of every variant that its contest wants, and decides in between.
+
+    Rounds wait for their last record, so neither the order in which answers arrive nor a restart changes a decision:
+    the same records lead to the same rounds. What is left at the end answers the samples that were held out.
+
+    Args:
+        entrants: Where variants come from.
+        plan: What was declared.
+        samples: Sample ids in drawn order.
+        most: The largest values that a variant's calls can have, by name.
+        repeats: How often each sample is asked.
+        seed: Seed of the order of variants.
+        concurrency: Cells that may be on the way at once; small rounds are made larger as far as `GROWTH` allows.
+        block: Samples a round at least.
+
+    Attributes:
+        findings: What is decided so far, for the run's lock: a new mapping whenever it changes.
+    """
+
+    def __init__(
+        self,
+        entrants: Entrants,
+        plan: RacePlan,
+        samples: Sequence[str],
+        most: Callable[[Variant], Mapping[str, float]],
+        *,
+        repeats: int,
+        seed: int,
+        concurrency: int,
+        block: int = BLOCK,
+        variants: Sequence[str] = (),
+    ) -> None:
+        self._entrants, self._plan, self._most_of = entrants, plan, most
+        self._samples, self._held_out = plan.parts(samples)
+        self._contest = plan.contest(len(self._samples), variants)
+        self._repeats, self._seed, self._concurrency, self._block = repeats, seed, concurrency, block
+        self._variants: list[Variant] = []
+        self._most: list[Mapping[str, float]] = []
+        self._values: dict[str, dict[str, dict[str, float]]] = {}
+        self._told: set[int] = set()
+        self._open = 0
+        self._trials = self._schedule()
+        self.findings: Mapping[str, Any] = {}
+
+    @property
+    def variants(self) -> Sequence[Variant]:
+        """Those that were let in, in order."""
+        return self._variants
+
+    def ask(self) -> Trial | Wait | Done:
+        """The next block; nothing while a round waits for its last record."""
+        step = next(self._trials, None)
+        if step is None:
+            return Done(self._reason())
+        if isinstance(step, Trial):
+            self._open += len(step.cells)
+        return step
+
+    def tell(self, trial: Trial, records: Sequence[Record]) -> None:
+        """Keep a block's values until its round is complete."""
+        self._open -= len(trial.cells)
+        values = self._values.setdefault(trial.variant.id, {})
+        for sample, group in by_sample(records).items():
+            failed = sum(record.error is not None for record in group) / len(group)
+            values[sample] = {**sample_means(group), "error_rate": failed}
+
+    def _schedule(self) -> Iterator[Trial | Wait]:
+        contest, rounds = self._contest, 0
+        self._let_in()
+        while contest.asked:
+            taken = {arm: contest.length(arm) for arm in contest.asked}
+            size = self._size(taken.values())
+            yield from self._round(rounds, {a: self._samples[n : n + size] for a, n in taken.items()})
+            while self._open:
+                yield Wait()
+            for arm, n in taken.items():
+                contest.put(arm, self._read(arm, self._samples[n : n + size]))
+            contest.decide()
+            rounds += 1
+            self._settle()
+            self._let_in()
+        if self._held_out:
+            chosen = [arm for arm, decision in contest.decisions.items() if decision.fate == "kept"]
+            yield from self._round(rounds, dict.fromkeys(sorted(chosen), self._held_out))
+            while self._open:
+                yield Wait()
+
+    def _let_in(self) -> None:
+        while (variant := self._entrants.next(len(self._contest.open))) is not None:
+            self._variants.append(variant)
+            self._most.append(self._most_of(variant))
+            self._contest.add(self._plan.ends(self._most[-1]))
+            self._publish()
+
+    def _size(self, taken: Iterable[int]) -> int:
+        """Samples that every variant is asked in the next round."""
+        lengths = list(taken)
+        wanted = math.ceil(self._concurrency / (len(lengths) * self._repeats))
+        allowed = max(int(min(lengths) * GROWTH), self._block)
+        return max(min(wanted, allowed) // BLOCK * BLOCK, self._block)
+
+    def _round(self, number: int, asked: Mapping[int, Sequence[str]]) -> Iterator[Trial]:
+        """Trials of a round, interleaved, in an order drawn for every block."""
+        longest = max(map(len, asked.values()), default=0)
+        for start in range(0, longest, BLOCK):
+            rng = random.Random(f"round/{self._seed}/{number}/{start}")  # noqa: S311 - an order, no secret
+            for arm in rng.sample(list(asked), len(asked)):
+                samples = asked[arm][start : start + BLOCK]
+                if samples:
+                    cells = tuple(Cell(sample, k) for sample in samples for k in range(self._repeats))
+                    yield Trial(self._variants[arm], cells)
+
+    def _read(self, arm: int, samples: Sequence[str]) -> NDArray[np.float64]:
+        values = self._values[self._variants[arm].id]
+        return self._plan.values([values.get(sample, {}) for sample in samples], self._most[arm])
+
+    def _settle(self) -> None:
+        """Tell what was decided for the first time, and publish what is known."""
+        for arm, decision in self._contest.decisions.items():
+            if arm not in self._told:
+                self._told.add(arm)
+                values = self._values[self._variants[arm].id]
+                seen = [values.get(sample, {}) for sample in self._samples[: decision.n]]
+                self._entrants.settle(self._variants[arm], decision, seen)
+        self._publish()
+
+    def _publish(self) -> None:
+        ids = [variant.id for variant in self._variants]
+        decided = {
+            ids[arm]: {**asdict(decision), "by": [ids[rival] for rival in decision.by]}
+            for arm, decision in self._contest.decisions.items()
+        }
+        self.findings = {"samples": len(self._samples), "held_out": len(self._held_out), "decisions": decided}
+
+    def _reason(self) -> str:
+        n_asked = sum(len(values) for values in self._values.values())
+        n_all = len(self._variants) * len(self._samples)
+        return f"every variant is decided, after {n_asked:,} of {n_all:,} cells" if n_asked < n_all else "complete"
