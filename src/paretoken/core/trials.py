@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from paretoken.core.calls import Call, Scalar, Score
 
@@ -42,38 +42,42 @@ class Variant:
         return self.prompt.partition("@")[0]
 
 
-def label_variants(variants: Sequence[Variant]) -> dict[str, str]:
+def label_variants(
+    variants: Sequence[Variant], varying: Collection[str] | None = None, models: Collection[str] = ()
+) -> dict[str, str]:
     """Short labels made of the parts that vary: `terse`, `terse|gpt-4o-mini|temperature=0`.
 
     Args:
-        variants: All variants of one run.
+        variants: All variants of one run, or some of them if it is said what varies.
+        varying: `prompt`, `model` and the parameters that vary in the run; None is what differs between `variants`.
+        models: Further models of the run, from which short names must differ.
 
     Returns:
         Label by variant id. Labels are unique: where two would be equal, both get their id appended.
     """
-    prompts = {v.prompt for v in variants}
-    models = {v.model for v in variants}
-    choices: dict[str, set[Scalar]] = {}
-    for variant in variants:
-        for name, value in variant.params:
-            choices.setdefault(name, set()).add(value)
-    varying = {
-        name
-        for name, values in choices.items()
-        if len(values) > 1 or any(name not in dict(variant.params) for variant in variants)
-    }
-    short_model = _short_names(models)
+    parts_of = _varying(variants) if varying is None else varying
+    short_model = _short_names({*models, *(v.model for v in variants)})
 
     def label(variant: Variant) -> str:
-        parts = [variant.prompt_name] if len(prompts) > 1 else []
-        parts += [short_model[variant.model]] if len(models) > 1 else []
-        parts += [f"{name}={value}" for name, value in variant.params if name in varying]
+        parts = [variant.prompt_name] if "prompt" in parts_of else []
+        parts += [short_model[variant.model]] if "model" in parts_of else []
+        parts += [f"{name}={value}" for name, value in variant.params if name in parts_of]
         parts += [f"copy {variant.copy}"] if variant.copy else []
         return "|".join(parts) or variant.prompt_name
 
     labels = {v.id: label(v) for v in variants}
     taken = list(labels.values())
     return {id_: text if taken.count(text) == 1 else f"{text}|{id_}" for id_, text in labels.items()}
+
+
+def _varying(variants: Sequence[Variant]) -> set[str]:
+    """What differs between variants; a parameter that only some have does."""
+    choices: dict[str, set[Scalar]] = {}
+    for variant in variants:
+        for name, value in (("prompt", variant.prompt), ("model", variant.model), *variant.params):
+            choices.setdefault(name, set()).add(value)
+    everywhere = [{"prompt", "model", *dict(variant.params)} for variant in variants]
+    return {name for name, values in choices.items() if len(values) > 1 or any(name not in has for has in everywhere)}
 
 
 def _short_names(models: set[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
-from paretoken.experiment.space import enumerate_variants, parse_choices
+from paretoken.experiment.space import parse_space
 from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from paretoken.core.protocols import Clock
     from paretoken.core.usage import Price
     from paretoken.experiment.source import Source
+    from paretoken.experiment.space import Space
 
 
 def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool = False) -> Design:
@@ -58,21 +59,21 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
     prompts = {prompt.id: prompt for prompt in load_prompts(folder / path for path in spec.prompts)}
     for prompt in prompts.values():
         prompt.check(dataset.template_variables)
-    choices = parse_choices(spec.space, source)
     for name in spec.track:
         if name not in (known := registered("paretoken.trackers")):
             raise source.error(f"unknown tracker {name!r}.", "track", name, fix=suggest(name, known))
     scorers = _scorers(spec, dataset, source)
     models = _models(entries, folder, source, clock)
     _check_columns(scorers, entries, dataset, folder, source)
-    variants = enumerate_variants(list(prompts), list(models), choices)
+    space = parse_space(spec.space, list(prompts), list(models), source)
+    variants = _enumerate(space, source)
     plan, tried = _plan(spec, variants, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if spec.plan.abtest is not None:
         _check_test(spec.plan.abtest, objectives, scorers, dataset, source)
     if aa:
         plan, tried = _make_alike(plan, tried, models, spec.seed, source)
-    _check_edits(choices.get("edits", []), dataset, models, source)
+    _check_edits(space.choices("edits"), dataset, models, source)
     root = find_root(folder)
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
@@ -237,10 +238,20 @@ def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
     return cast("Scorer", factory(*positional, **keywords))
 
 
+def _enumerate(space: Space, source: Source) -> list[Variant]:
+    try:
+        return space.enumerate()
+    except SpecError as error:
+        raise source.error(error.problem, "space", error.field, fix=error.fix) from error
+
+
 def _plan(spec: Spec, variants: list[Variant], source: Source) -> tuple[dict[str, Any], list[Variant]]:
     """The plan with variant ids for labels, and the variants it tries."""
-    if spec.plan.abtest is None:
+    if spec.plan.grid is not None:
         return {"kind": "grid"}, variants
+    if spec.plan.abtest is None:
+        (kind,) = spec.plan.model_fields_set
+        raise source.error("this planner cannot run yet.", "plan", kind, fix="Take grid or abtest.")
     test = spec.plan.abtest
     labels = label_variants(variants)
 

@@ -1,80 +1,409 @@
-"""The space of variants: prompts x models x parameter choices."""
+"""The space of variants: prompts x models x parameters, each a value, a set of values or an interval."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
-from paretoken.core.trials import Variant
+from paretoken.core.trials import Variant, label_variants
 from paretoken.experiment.design import OWN_FIELDS
 from paretoken.models.chat_format import FIXED_FIELDS
 from paretoken.prompts.edits import parse_edits
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from paretoken.core.calls import Scalar
+    from paretoken.experiment.source import Source
 
 KNOWN = (
     *OWN_FIELDS, "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "stop", "reasoning_effort",
 )  # fmt: skip
 """Parameters whose misspellings are caught; any other goes to the provider as it is written."""
+REAL = ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty")
+"""Parameters whose intervals have fractions, also where both ends are whole: `temperature: [0, 1]`."""
+ENUMERABLE = 10_000
+"""Points up to which a space is drawn from a list of all of them."""
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from paretoken.core.calls import Scalar
-    from paretoken.experiment.source import Source
+_KEYS = ("choices", "low", "high", "step", "log", "when")
 
 
-def parse_choices(space: Mapping[str, Any], source: Source) -> dict[str, list[Scalar]]:
-    """Values of every parameter: a plain value is one choice.
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Numbers from `low` to `high`, both included.
+
+    Attributes:
+        step: Distance of its points; None for a continuum. Whole numbers always have one.
+        log: Large values are as far apart as small ones by ratio, not by difference.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    @property
+    def size(self) -> int | None:
+        """Number of points; None for a continuum."""
+        if self.step is None:
+            return None
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(self.step))) + 1
+
+    def at(self, k: int) -> float:
+        """The k-th point, counted from 0, free of the noise of binary fractions."""
+        if isinstance(self.low, int):
+            return self.low + k * cast("int", self.step)
+        return float(Decimal(str(self.low)) + k * Decimal(str(self.step)))
+
+    def snap(self, value: float) -> float:
+        """The nearest point; of a continuum a value that is short to write, so that a label can hold it exactly."""
+        if self.step is not None:
+            return self.at(min(max(round((value - self.low) / self.step), 0), cast("int", self.size) - 1))
+        digits = 3 - math.floor(math.log10(self.high - self.low))
+        short = float(f"{value:.4g}") if self.log else round(value, digits)
+        return min(max(short, self.low), self.high)
+
+    def draw(self, rng: random.Random) -> float:
+        """A random point."""
+        if self.log:
+            return self.snap(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+        if self.size is not None:
+            return self.at(rng.randrange(self.size))
+        return self.snap(rng.uniform(self.low, self.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One choice that makes a variant.
+
+    Attributes:
+        name: `prompt`, `model`, or a parameter.
+        values: What it may be; prompts and models by id.
+        when: It exists only where each of these dimensions has one of the values.
+    """
+
+    name: str
+    values: tuple[Scalar, ...] | Interval
+    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+    @property
+    def choices(self) -> tuple[Scalar, ...]:
+        """The values of a set; none of an interval."""
+        return () if isinstance(self.values, Interval) else self.values
+
+    @property
+    def size(self) -> int | None:
+        """Number of values; None for a continuum."""
+        return self.values.size if isinstance(self.values, Interval) else len(self.values)
+
+    @property
+    def varies(self) -> bool:
+        """There is something to choose."""
+        return self.size != 1
+
+    def exists(self, chosen: Mapping[str, Scalar]) -> bool:
+        """Whether its condition holds."""
+        return all(name in chosen and chosen[name] in values for name, values in self.when)
+
+    def points(self) -> Iterator[Scalar]:
+        """Every value, in order."""
+        if isinstance(self.values, Interval):
+            yield from map(self.values.at, range(cast("int", self.values.size)))
+        else:
+            yield from self.values
+
+
+@dataclass(frozen=True)
+class Space:
+    """All variants that a spec allows.
+
+    Attributes:
+        dimensions: Prompt and model first, then every parameter after those that its condition names.
+    """
+
+    dimensions: tuple[Dimension, ...]
+
+    @cached_property
+    def varying(self) -> frozenset[str]:
+        """What labels name: dimensions in which variants can differ."""
+        return frozenset(d.name for d in self.dimensions if d.varies or d.when)
+
+    @cached_property
+    def endless(self) -> tuple[str, ...]:
+        """Parameters with a continuum of values."""
+        return tuple(d.name for d in self.dimensions if d.size is None)
+
+    @cached_property
+    def size(self) -> int | None:
+        """Number of variants; None if it is endless."""
+        if self.endless:
+            return None
+        asked = {name for d in self.dimensions for name, _ in d.when}
+
+        def count(rest: tuple[Dimension, ...], chosen: dict[str, Scalar]) -> int:
+            total = 1
+            for i, d in enumerate(rest):
+                if d.exists(chosen):
+                    if d.name in asked:
+                        return total * sum(count(rest[i + 1 :], {**chosen, d.name: value}) for value in d.choices)
+                    total *= cast("int", d.size)
+            return total
+
+        return count(self.dimensions, {})
+
+    def choices(self, name: str) -> tuple[Scalar, ...]:
+        """The values of a dimension that is a set; none of an interval, or of one that is not there."""
+        return next((d.choices for d in self.dimensions if d.name == name), ())
+
+    def label(self, variant: Variant) -> str:
+        """The variant's label, which no other variant of the space has."""
+        return label_variants([variant], self.varying, cast("Collection[str]", self.choices("model")))[variant.id]
+
+    def build(self, pick: Callable[[Dimension], Scalar]) -> Variant:
+        """A variant, made of one choice after the other.
+
+        Args:
+            pick: Gives the value of a dimension; asked only where there is something to choose.
+        """
+        chosen: dict[str, Scalar] = {}
+        for d in self.dimensions:
+            if d.exists(chosen):
+                value = pick(d) if d.varies else d.choices[0]
+                chosen[d.name] = d.values.snap(cast("float", value)) if isinstance(d.values, Interval) else value
+        return _variant(chosen)
+
+    def chosen(self, variant: Variant) -> dict[str, Scalar]:
+        """What was chosen to make a variant, by dimension: `build` of it gives the variant again."""
+        values = {"prompt": variant.prompt, "model": variant.model, **dict(variant.params)}
+        return {d.name: values[d.name] for d in self.dimensions if d.varies and d.name in values}
+
+    def points(self) -> Iterator[Variant]:
+        """Every variant of a space that is not endless, in the order of the spec."""
+
+        def extend(i: int, chosen: dict[str, Scalar]) -> Iterator[Variant]:
+            if i == len(self.dimensions):
+                yield _variant(chosen)
+            elif not (d := self.dimensions[i]).exists(chosen):
+                yield from extend(i + 1, chosen)
+            else:
+                for value in d.points():
+                    yield from extend(i + 1, {**chosen, d.name: value})
+
+        return extend(0, {})
+
+    def enumerate(self) -> list[Variant]:
+        """Every variant, for a plan that tries all of them.
+
+        Raises:
+            SpecError: A parameter, the error's `field`, is an interval, which only a search can explore.
+        """
+        for d in self.dimensions:
+            if isinstance(d.values, Interval):
+                raise SpecError("an interval cannot be enumerated.", field=d.name, fix=f"Write {{choices: "
+                                f"[{d.values.low}, {d.values.high}]}} for a set of values.")  # fmt: skip
+        return list(self.points())
+
+    def refuse_endless(self) -> None:
+        """Make sure that the space has a last point.
+
+        Raises:
+            SpecError: A parameter, the error's `field`, has a continuum of values.
+        """
+        for name in self.endless:
+            raise SpecError(f"a grid has no end where {name!r} is an interval without steps.", field=name,
+                            fix="Write {low: ..., high: ..., step: ...}, or take another sampler.")  # fmt: skip
+
+    def draw(self, rng: random.Random, n: int, but: Collection[str] = ()) -> list[Variant]:
+        """Random variants, all different; more of them begin with the same ones.
+
+        Args:
+            rng: Chance.
+            n: How many; fewer come if the space has no more.
+            but: Ids that are left out.
+        """
+        found: dict[str, Variant] = {}
+        for variant in self._shuffled(rng, 2 * (n + len(but)) + 100):
+            if variant.id not in but:
+                found.setdefault(variant.id, variant)
+            if len(found) >= n:
+                break
+        return list(found.values())
+
+    def _shuffled(self, rng: random.Random, most: int) -> Iterator[Variant]:
+        """Every variant in random order; of a large space `most` random ones, which may be equal."""
+        if self.size is not None and self.size <= ENUMERABLE:
+            every = list(self._every)
+            rng.shuffle(every)
+            yield from every
+        else:
+            for _ in range(most):
+                yield self.build(lambda d: _draw(d, rng))
+
+    @cached_property
+    def _every(self) -> tuple[Variant, ...]:
+        return tuple(self.points())
+
+
+def _variant(chosen: Mapping[str, Scalar]) -> Variant:
+    params = sorted((name, value) for name, value in chosen.items() if name not in ("prompt", "model"))
+    return Variant(str(chosen["prompt"]), str(chosen["model"]), tuple(params))
+
+
+def _draw(d: Dimension, rng: random.Random) -> Scalar:
+    return d.values.draw(rng) if isinstance(d.values, Interval) else rng.choice(d.values)
+
+
+def parse_space(space: Mapping[str, Any], prompts: Sequence[str], models: Sequence[str], source: Source) -> Space:
+    """The space of a spec.
+
+    Args:
+        space: `space:` as it is written.
+        prompts: Prompt ids.
+        models: Model ids.
+        source: Where complaints point.
 
     Raises:
-        SpecError: A parameter is an interval, which only a search can explore, or no scalar.
+        SpecError: A parameter is misspelt, may not be chosen, or has values or a condition that cannot be.
     """
-    choices: dict[str, list[Scalar]] = {}
-    for name, value in space.items():
-        if isinstance(value, list):
-            raise source.error("an interval cannot be enumerated.", "space", name,
+    own = [Dimension("prompt", tuple(prompts)), Dimension("model", tuple(models))]
+    parsed = [Dimension(name, _values(name, value, source)) for name, value in space.items()]
+    for d in parsed:
+        _check(d, source)
+    known = {d.name: d for d in (*own, *parsed)}
+    conditional = [
+        Dimension(d.name, d.values, _when(d.name, space[d.name]["when"], known, source))
+        if isinstance(space[d.name], dict) and "when" in space[d.name]
+        else d
+        for d in parsed
+    ]
+    return Space((*own, *_in_order(conditional, source)))
+
+
+def _values(name: str, value: Any, source: Source) -> tuple[Scalar, ...] | Interval:
+    if isinstance(value, list):
+        if len(value) != 2 or not all(map(_is_number, value)):
+            raise source.error("this is no interval.", "space", name,
                                fix=f"Write {{choices: {value}}} for a set of values.")  # fmt: skip
-        values = value.get("choices") if isinstance(value, dict) and set(value) == {"choices"} else [value]
-        if not isinstance(values, list) or not values or any(isinstance(v, (list, dict)) for v in values):
-            raise source.error("this is neither a value nor a set of values.", "space", name,
-                               fix="Write a value, or {choices: [a, b]}.")  # fmt: skip
-        choices[name] = values
-    _check(choices, source)
-    return choices
+        return _interval(name, {"low": value[0], "high": value[1]}, source)
+    if not isinstance(value, dict):
+        return (value,)
+    for key in value:
+        if key not in _KEYS:
+            raise source.error(f"unknown key {key!r}.", "space", name, key, fix=suggest(key, _KEYS))
+    given = {key: part for key, part in value.items() if key != "when"}
+    if {"low", "high"} <= set(given) and "choices" not in given:
+        return _interval(name, given, source)
+    values = given.get("choices")
+    if len(given) > 1 or not isinstance(values, list) or not values or any(isinstance(v, (list, dict)) for v in values):
+        raise source.error("this is neither a value, a set of values nor an interval.", "space", name,
+                           fix="Write a value, {choices: [a, b]}, or [lowest, highest].")  # fmt: skip
+    return tuple(values)
 
 
-def _check(choices: Mapping[str, Sequence[Scalar]], source: Source) -> None:
-    for name, values in choices.items():
-        if name not in KNOWN and get_close_matches(name, KNOWN, cutoff=0.85):
-            raise source.error(f"unknown parameter {name!r}.", "space", name, fix=suggest(name, KNOWN))
-        if name not in OWN_FIELDS and name in FIXED_FIELDS:
-            raise source.error(f"{name!r} cannot be chosen: it is set by the experiment, or would break the bound of "
-                               "a call's cost.", "space", name)  # fmt: skip
-        for i, value in enumerate(values):
-            if any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values[:i]):
-                raise source.error(f"the choice {value!r} stands twice.", "space", name)
-    for value in choices.get("seed", ()):
-        if not isinstance(value, int) or isinstance(value, bool):
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _interval(name: str, given: Mapping[str, Any], source: Source) -> Interval:
+    low, high, step, log = given["low"], given["high"], given.get("step"), given.get("log", False)
+    for key in ("low", "high", "step"):
+        if key in given and not _is_number(given[key]):
+            raise source.error(f"{key} must be a number, not {given[key]!r}.", "space", name, key)
+    if not isinstance(log, bool):
+        raise source.error("log must be true or false.", "space", name, "log")
+    if not low < high:
+        raise source.error(f"an interval runs upwards, and {low} is not below {high}.", "space", name,
+                           fix="Write [lowest, highest].")  # fmt: skip
+    if log and low <= 0:
+        raise source.error(f"a logarithmic interval begins above 0, not at {low}.", "space", name,
+                           fix="Raise low, or leave log out.")  # fmt: skip
+    if log and step is not None:
+        raise source.error("an interval has steps or is logarithmic, not both.", "space", name,
+                           fix="Leave one of them out.")  # fmt: skip
+    if step is not None and step <= 0:
+        raise source.error(f"step must be above 0, not {step}.", "space", name, "step")
+    if name not in REAL and all(isinstance(number, int) for number in (low, high, step or 1)):
+        interval = Interval(low, high, step or 1, log)
+    else:
+        interval = Interval(float(low), float(high), None if step is None else float(step), log)
+    last = high if interval.size is None else interval.at(interval.size - 1)
+    if last != high:
+        raise source.error(f"steps of {step} from {low} do not lead to {high}.", "space", name,
+                           fix=f"End at {last}." if last > low else "Take smaller steps.")  # fmt: skip
+    return interval
+
+
+def _check(d: Dimension, source: Source) -> None:
+    name, values = d.name, d.choices
+    if name not in KNOWN and get_close_matches(name, KNOWN, cutoff=0.85):
+        raise source.error(f"unknown parameter {name!r}.", "space", name, fix=suggest(name, KNOWN))
+    if name == "prompt" or (name not in OWN_FIELDS and name in FIXED_FIELDS):
+        raise source.error(f"{name!r} cannot be chosen: it is set by the experiment, or would break the bound of "
+                           "a call's cost.", "space", name)  # fmt: skip
+    for i, value in enumerate(values):
+        if any(value == other or str(value) == str(other) for other in values[:i]):
+            raise source.error(f"the choice {value!r} stands twice.", "space", name)
+    for value in (d.values.low, d.values.high) if isinstance(d.values, Interval) else values:
+        if name == "edits":
+            try:
+                parse_edits(str(value))
+            except SpecError as error:
+                raise source.error(error.problem, "space", "edits", fix=error.fix) from error
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if name == "seed" and not whole:
             raise source.error(f"seed must be a whole number, not {value!r}.", "space", "seed")
-    for value in choices.get("edits", ()):
-        try:
-            parse_edits(str(value))
-        except SpecError as error:
-            raise source.error(error.problem, "space", "edits", fix=error.fix) from error
-    for value in choices.get("max_tokens", ()):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if name == "max_tokens" and not (whole and cast("int", value) >= 1):
             raise source.error(f"max_tokens must be a whole number above 0, not {value!r}.", "space", "max_tokens")
-    for value in choices.get("temperature", ()):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 2:
+        if name == "temperature" and not (_is_number(value) and 0 <= cast("float", value) <= 2):
             raise source.error(f"temperature must be a number from 0 to 2, not {value!r}.", "space", "temperature")
 
 
-def enumerate_variants(
-    prompts: Sequence[str], models: Sequence[str], choices: Mapping[str, Sequence[Scalar]]
-) -> list[Variant]:
-    """Every combination, in the order of the spec."""
-    names = sorted(choices)
-    settings = [tuple(zip(names, values, strict=True)) for values in product(*(choices[name] for name in names))]
-    return [Variant(prompt, model, params) for prompt, model in product(prompts, models) for params in settings]
+def _when(
+    name: str, given: Any, known: Mapping[str, Dimension], source: Source
+) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+    """A condition with prompts by id."""
+    where = ("space", name, "when")
+    if not isinstance(given, dict) or not given:
+        raise source.error("this is no condition.", *where, fix="Write when: {model: [a, b]}.")
+    condition: dict[str, tuple[Scalar, ...]] = {}
+    for on, wanted in given.items():
+        if on not in known:
+            raise source.error(f"no parameter is called {on!r}.", *where, on, fix=suggest(on, known))
+        if isinstance(known[on].values, Interval):
+            raise source.error(f"a condition rests on named values, and {on!r} is an interval.", *where, on,
+                               fix=f"Give {on} choices.")  # fmt: skip
+        names = {v: str(v).partition("@")[0] if on == "prompt" else v for v in known[on].choices}
+        found: list[Scalar] = []
+        for value in wanted if isinstance(wanted, list) else [wanted]:
+            meant = [v for v in names if value in (v, names[v])]
+            if not meant:
+                raise source.error(f"{value!r} is no value of {on!r}.", *where, on,
+                                   fix=suggest(str(value), map(str, names.values())))  # fmt: skip
+            found += meant
+        if not found:
+            raise source.error("this condition can never hold.", *where, on, fix="Name at least one value.")
+        condition[on] = tuple(found)
+    return tuple(condition.items())
+
+
+def _in_order(dimensions: Sequence[Dimension], source: Source) -> list[Dimension]:
+    """Sorted by name, but everything after what its condition names."""
+    left = sorted(dimensions, key=lambda d: d.name)
+    ordered: list[Dimension] = []
+    while left:
+        waiting = {d.name for d in left}
+        free = next((d for d in left if not waiting & {name for name, _ in d.when}), None)
+        if free is None:
+            rounds = ", ".join(repr(d.name) for d in left)
+            raise source.error(f"the conditions of {rounds} go in a circle.", "space", left[0].name, "when",
+                               fix="Let one of them exist always.")  # fmt: skip
+        ordered.append(free)
+        left.remove(free)
+    return ordered

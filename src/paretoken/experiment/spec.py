@@ -8,10 +8,9 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from paretoken.core.calls import Scalar
 from paretoken.core.registry import suggest
 from paretoken.experiment.source import Source
 
@@ -174,6 +173,77 @@ class GridSpec(Strict):
     """`plan: grid`: every variant on every sample."""
 
 
+def _epsilon(value: Any) -> Any:
+    if not _is_number(value) or value < 0:
+        message = "'{value}' is no difference: it is the largest one that does not matter, a number from 0 up."
+        raise PydanticCustomError("epsilon", message, {"value": value})
+    return float(value)
+
+
+def _tolerance(value: Any) -> Any:
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
+    share = float(percent[1]) / 100 if percent else value
+    if not _is_number(share) or not 0 <= share <= 1:
+        raise PydanticCustomError("tolerance", "'{value}' is no share: write \"10%\", or a number from 0 to 1.",
+                                  {"value": value})  # fmt: skip
+    return float(share)
+
+
+class RaceSpec(Strict):
+    """`plan: {race: ...}`: variants see the same samples until others are, with confidence, at least as good."""
+
+    alpha: Annotated[float, BeforeValidator(_alpha)] = 0.05
+    epsilon: dict[str, Annotated[float, BeforeValidator(_epsilon)]] = {}
+    tolerance: dict[str, Annotated[float, BeforeValidator(_tolerance)]] = {}
+    range: dict[str, Annotated[list[float], BeforeValidator(_range)]] = {}
+    confirm: float | None = Field(None, gt=0, lt=1)
+
+
+Sampler = Literal["surrogate", "tpe", "nsga2", "nsga3", "gp", "random", "grid"]
+
+
+class SearchSpec(RaceSpec):
+    """`plan: {search: ...}`: variants are proposed one after the other, and race unless they are told not to."""
+
+    sampler: Sampler = "surrogate"
+    trials: int = Field(ge=1)
+    race: bool = True
+    parallel: int = Field(4, ge=1)
+    storage: str = ""
+    study: str = ""
+
+    @field_serializer("storage")
+    def _without_password(self, storage: str) -> str:
+        return hide_password(storage)
+
+
+def hide_password(url: str) -> str:
+    """A database's URL as it may be shown and recorded."""
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url))
+
+
+class CheapestSpec(Strict):
+    """`plan: {cheapest: ...}`: the cheapest variant that is good enough.
+
+    Good enough is at most `within` below `of` by `metric`, or above the floors of `subject_to`, or both.
+    """
+
+    metric: str | None = None
+    within: Annotated[float | None, BeforeValidator(lambda value: value if value is None else _margin(value))] = None
+    of: str = "best"
+    alpha: Annotated[float, BeforeValidator(_alpha)] = 0.05
+    tolerance: dict[str, Annotated[float, BeforeValidator(_tolerance)]] = {}
+    range: dict[str, Annotated[list[float], BeforeValidator(_range)]] = {}
+    confirm: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> CheapestSpec:
+        if (self.metric is None) != (self.within is None):
+            message = "metric and within go together: the metric, and the largest loss that is still good enough."
+            raise PydanticCustomError("cheapest", message)
+        return self
+
+
 def _expand_plan(data: Any) -> Any:
     return {data: {}} if isinstance(data, str) else data
 
@@ -183,11 +253,14 @@ class PlanSpec(Strict):
 
     abtest: AbTestSpec | None = None
     grid: GridSpec | None = None
+    race: RaceSpec | None = None
+    cheapest: CheapestSpec | None = None
+    search: SearchSpec | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> PlanSpec:
         if len(self.model_fields_set) != 1:
-            raise PydanticCustomError("plan", "name exactly one planner: grid, or abtest.")
+            raise PydanticCustomError("plan", "name exactly one planner: grid, abtest, race, cheapest, or search.")
         return self
 
 
@@ -213,12 +286,6 @@ class CacheSpec(Strict):
     def max_age(self) -> timedelta | None:
         """Age above which answers are asked again."""
         return None if self.max_age_days is None else timedelta(days=self.max_age_days)
-
-
-class ChoicesSpec(Strict):
-    """A set of values of one parameter."""
-
-    choices: list[Scalar] = Field(min_length=1)
 
 
 class Spec(Strict):
@@ -274,6 +341,10 @@ def load_spec(path: Path) -> tuple[Spec, list[ModelSpec | ReplaySpec], Source]:
     for name, text in spec.subject_to.items():
         if not re.fullmatch(r"(>=|<=)\s*-?\d+(\.\d+)?", text):
             raise source.error(f"{text!r} is not a limit.", "subject_to", name, fix='Write e.g. ">= 0.60".')
+    cheapest = spec.plan.cheapest
+    if cheapest is not None and cheapest.metric is None and all(sign != ">=" for sign, _ in spec.limits().values()):
+        raise source.error("nothing says what is good enough.", "plan", "cheapest", fix="Write {metric: NAME, within: "
+                           '0.02}, or a floor: subject_to: {NAME: ">= 0.60"}.')  # fmt: skip
     return spec, models, source
 
 
