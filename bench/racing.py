@@ -105,7 +105,7 @@ def race(table: Table, order: NDArray[np.int64], *, learnt: bool) -> Outcome:
     goals = Goal("quality", slack=EPSILON), Goal("cost", False, tolerance=TOLERANCE * learnt, given=not learnt)
     found = Race(goals, n, k, alpha=ALPHA)
     enter(found, table, learnt=learnt)
-    return hold(found, table, order), found.front
+    return hold(found, table, order), found.chosen
 
 
 def cheapest(table: Table, order: NDArray[np.int64], *, learnt: bool) -> Outcome:

@@ -64,7 +64,7 @@ def draw(rng: np.random.Generator, means: list[float], costs: list[float]) -> tu
 def test_the_front_is_found_from_a_part_of_the_cells(learnt: bool) -> None:
     quality, cost = draw(np.random.default_rng(1), [0.4, 0.6, 0.5, 0.55, 0.8, 0.65], [1, 2, 3, 4, 8, 9])
     race, cells = run(quality, cost, learnt=learnt)
-    assert race.front == [0, 1, 4]
+    assert race.chosen == [0, 1, 4]
     assert cells < 0.75 * quality.size
     beaten = {arm: decision for arm, decision in race.decisions.items() if decision.fate == "beaten"}
     assert set(beaten) == {2, 3, 5}
@@ -80,7 +80,7 @@ def test_a_variant_that_nothing_covers_is_hardly_ever_dropped(learnt: bool) -> N
         quality, cost = draw(rng, means, [1, 2, 3, 4])
         race, _ = run(quality, cost, learnt=learnt, alpha=0.1)
         left_out = uncovered(
-            race.front, quality.mean(axis=0), cost.mean(axis=0), epsilon=EPSILON, tolerance=0.1 if learnt else 0.0
+            race.chosen, quality.mean(axis=0), cost.mean(axis=0), epsilon=EPSILON, tolerance=0.1 if learnt else 0.0
         )
         wrong += bool(left_out)
     assert wrong / 150 <= 0.1 + 2.5 * (0.1 * 0.9 / 150) ** 0.5
@@ -91,7 +91,7 @@ def test_a_variant_that_is_never_best_takes_none_from_the_front() -> None:
     for _ in range(20):
         quality, cost = draw(rng, [0.4, 0.6, 0.8], [1, 2, 4])
         worst = np.column_stack([quality, quality[:, 2] * 0.3]), np.column_stack([cost, cost[:, 2] * 2])
-        assert run(*worst, learnt=False)[0].front == run(quality, cost, learnt=False)[0].front == [0, 1, 2]
+        assert run(*worst, learnt=False)[0].chosen == run(quality, cost, learnt=False)[0].chosen == [0, 1, 2]
 
 
 def test_the_same_samples_leave_the_same_state() -> None:
@@ -108,12 +108,12 @@ def test_the_exact_front_is_known_when_all_is_seen() -> None:
         race.add([(0, 1), (0, 10)], [None, cost[:, i].mean()])
         race.put(i, np.stack([quality[:, i], cost[:, i]]))
     race.decide()
-    assert race.front == [0, 1, 3]
+    assert race.chosen == [0, 1, 3]
     assert not race.open
 
 
 def test_of_equally_dear_variants_the_better_one_stays() -> None:
     quality, _ = draw(np.random.default_rng(6), [0.5, 0.7], [2, 2])
     dear = np.full((N, 2), 2.0)
-    assert run(quality, dear, learnt=False)[0].front == [1]
-    assert run(quality[:, ::-1], dear, learnt=False)[0].front == [0]
+    assert run(quality, dear, learnt=False)[0].chosen == [1]
+    assert run(quality[:, ::-1], dear, learnt=False)[0].chosen == [0]

@@ -55,10 +55,15 @@ class CheapestRace(Contest):
         limits: Sequence[Limit] = (),
         reference: int | None = None,
     ) -> None:
-        stakes = Stakes((), (), 0.0) if within is None else Stakes((INDIFFERENCE * within,), (1.0,), within, any_rival=True)
+        stakes = Stakes((INDIFFERENCE * (within or 0.0),), (1.0,), within or 0.0, any_rival=True)
         super().__init__((quality, cost), total, family, alpha=alpha, limits=limits, stakes=stakes)
         self._within, self._reference = within, reference
         self.winner: int | None = None
+
+    @property
+    def chosen(self) -> list[int]:
+        """The winner, if there is one."""
+        return [] if self.winner is None else [self.winner]
 
     def _judge(self) -> None:
         self._reject()

@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from paretoken.analysis.duels import Duels, Goal, Limit, Stakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 CLAIMS_SHARE = 0.2
@@ -127,6 +128,11 @@ class Contest(ABC):
         self._drop_infeasible()
         self._judge()
 
+    @property
+    @abstractmethod
+    def chosen(self) -> list[int]:
+        """Numbers of the variants that are worth confirming."""
+
     @abstractmethod
     def _judge(self) -> None:
         """Decide by the evidence, and say who is wanted."""
@@ -172,3 +178,46 @@ class Contest(ABC):
     def _forget(self, misled: NDArray[np.bool_]) -> None:
         """Start anew where evidence rests on a rival that does not cover all that it seemed to."""
         self._duels.forget(misled)
+
+    def _dominated(self) -> dict[int, list[int]]:
+        """Variants that others dominate at the means over all samples, with those others; of twins the later one."""
+        means = {
+            arm: self._duels.means(slot)[: len(self.goals)] for arm, slot in self._slots.items() if self._at_end(slot)
+        }
+        found: dict[int, list[int]] = {}
+        for arm, own in means.items():
+            better = [
+                other
+                for other, theirs in means.items()
+                if other not in found and np.all(theirs >= own) and (np.any(theirs > own) or other < arm)
+            ]
+            if better:
+                found[arm] = better
+        return found
+
+
+class Unraced(Contest):
+    """Asks everything of every variant, and decides at the end; the arguments are those of `Contest`."""
+
+    def __init__(
+        self, goals: Sequence[Goal], total: int, family: int, *, alpha: float = 0.05, limits: Sequence[Limit] = ()
+    ) -> None:
+        super().__init__(goals, total, family, alpha=alpha, limits=limits, stakes=Stakes((), (), 0.0))
+
+    @property
+    def chosen(self) -> list[int]:
+        """Those that no other dominates."""
+        beaten = self._dominated()
+        return [arm for arm in sorted(self._slots) if arm not in beaten]
+
+    def decide(self) -> None:
+        """Let variants leave that have answered everything."""
+        self._judge()
+
+    def _judge(self) -> None:
+        for arm, slot in list(self._slots.items()):
+            if broken := self._broken_at_end(slot):
+                self._drop(arm, "infeasible", limits=broken)
+        done = [arm for arm, slot in self._slots.items() if self._at_end(slot)]
+        self.decisions |= {arm: Decision("kept", self.total) for arm in done}
+        self._wanted = set(self.open)

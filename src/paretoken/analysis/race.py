@@ -54,8 +54,8 @@ class Race(Contest):
         self._restarts: dict[int, int] = {}
 
     @property
-    def front(self) -> list[int]:
-        """Variants that are not dropped."""
+    def chosen(self) -> list[int]:
+        """The front: variants that are not dropped."""
         return sorted(self._slots)
 
     def _judge(self) -> None:
@@ -101,19 +101,10 @@ class Race(Contest):
 
     def _drop_at_end(self) -> None:
         """Drop what another dominates at the means over all samples."""
-        means = {
-            arm: self._duels.means(slot)[: len(self.goals)] for arm, slot in self._slots.items() if self._at_end(slot)
-        }
-        for arm, own in means.items():
-            better = [
-                self._slots[other]
-                for other, theirs in means.items()
-                if other in self._slots and np.all(theirs >= own) and (np.any(theirs > own) or other < arm)
-            ]
-            if better:
-                slot = self._slots[arm]
-                self._drop(arm, "beaten", better)
-                self._forget(self._duels.bet_on[slot])
+        for arm, better in self._dominated().items():
+            slot = self._slots[arm]
+            self._drop(arm, "beaten", [self._slots[other] for other in better if other in self._slots])
+            self._forget(self._duels.bet_on[slot])
 
     def _settled(self) -> NDArray[np.bool_]:
         """Pairs whose row does not speak against the column, shape `(n_slots, n_slots)`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from paretoken.analysis.cheapest import CheapestRace
+from paretoken.analysis.contest import Unraced
 from paretoken.analysis.duels import Goal, Limit
 from paretoken.analysis.race import Race
 from paretoken.core.errors import ScoreError
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.contest import Contest
 
-RACES = ("race", "cheapest", "search")
-"""Kinds of plans that race."""
 ERROR_RATE = "error_rate"
 
 
@@ -30,7 +29,7 @@ class RacePlan:
     """What was declared before the run.
 
     Attributes:
-        kind: One of `RACES`.
+        kind: `race`, `cheapest` or `search`.
         goals: What decides; the first is bet on.
         limits: Bounds of means.
         alpha: Error rate of all decisions together.
@@ -38,7 +37,8 @@ class RacePlan:
         confirm: Share of the samples, the last drawn, that is held out to confirm what was chosen.
         within: Of `cheapest`: loss against the best that is good enough.
         reference: Of `cheapest`: id of the variant that stands for the best; empty for the best of all.
-        ranges: Least and largest value by variant id and name.
+        ranges: Least and largest value of metrics, and of other quantities where it is declared, by name.
+        races: Whether variants may leave early.
     """
 
     kind: str
@@ -50,6 +50,7 @@ class RacePlan:
     within: float | None = None
     reference: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    races: bool = True
 
     @classmethod
     def of(cls, lock: Mapping[str, object]) -> RacePlan:
@@ -84,12 +85,13 @@ class RacePlan:
             within=plan.get("within"),
             reference=plan.get("reference", ""),
             ranges={**ranges, ERROR_RATE: (0.0, 1.0)},
+            races=plan.get("race", True),
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """What is measured of every sample: goals, then limited quantities."""
-        return tuple(part.name for part in (*self.goals, *self.limits))
+        return (*(goal.name for goal in self.goals), *(limit.name for limit in self.limits))
 
     def parts(self, samples: Sequence[str]) -> tuple[list[str], list[str]]:
         """Samples to race on, and those held out, of all in drawn order."""
@@ -103,9 +105,12 @@ class RacePlan:
             total: Samples to race on.
             variants: Ids in the order in which they will be let in, where that is known.
         """
+        if not self.races:
+            return Unraced(self.goals, total, self.family, alpha=self.alpha, limits=self.limits)
         if self.kind == "cheapest":
+            quality, cost = self.goals
             reference = variants.index(self.reference) if self.reference else None
-            return CheapestRace(*self.goals, total, self.family, within=self.within, alpha=self.alpha,
+            return CheapestRace(quality, cost, total, self.family, within=self.within, alpha=self.alpha,
                                 limits=self.limits, reference=reference)  # fmt: skip
         return Race(self.goals, total, self.family, alpha=self.alpha, limits=self.limits)
 
@@ -115,7 +120,7 @@ class RacePlan:
         Args:
             most: The largest values that one variant's calls can have.
         """
-        return [self.ranges[name] if name in self.ranges else (0.0, most[name]) for name in self.names]
+        return [self.ranges[name] if name in self.ranges else (0.0, most.get(name, math.inf)) for name in self.names]
 
     def values(self, samples: Sequence[Mapping[str, float]], most: Mapping[str, float]) -> NDArray[np.float64]:
         """What a contest takes of some samples.

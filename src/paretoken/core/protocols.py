@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from paretoken.core.calls import Entry, Origin, Request, Response
-    from paretoken.core.trials import Done, Record, RunInfo, Trial, Wait
+    from paretoken.core.trials import Done, Record, RunInfo, Trial, Variant, Wait
     from paretoken.core.usage import Price
 
 
@@ -152,7 +152,17 @@ class Scorer(Protocol):
 
 
 class Planner(Protocol):
-    """Decides what to try next: A/B, grid, search and race share one runner."""
+    """Decides what to try next: A/B, grid, search and race share one runner.
+
+    Attributes:
+        findings: What it has decided so far, as plain JSON values for the run's lock; a new mapping when it changes.
+        variants: What it has tried so far, or will.
+    """
+
+    @property
+    def findings(self) -> Mapping[str, object]: ...  # noqa: D102
+    @property
+    def variants(self) -> Sequence[Variant]: ...  # noqa: D102
 
     def ask(self) -> Trial | Wait | Done:
         """Give the next trial."""

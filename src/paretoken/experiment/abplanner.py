@@ -41,6 +41,8 @@ class AbPlanner:
     def __init__(
         self, variants: Sequence[Variant], panel: Panel, test: AbTest, *, repeats: int, seed: int, ahead: int
     ) -> None:
+        self.variants = list(variants)
+        self.findings: Mapping[str, object] = {}
         self._variants = {variant.id: variant for variant in variants}
         self._panel, self._test, self._repeats, self._seed = panel, test, repeats, seed
         self._ahead = ahead

@@ -13,6 +13,7 @@ from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
 from paretoken.experiment.engine import Engine
+from paretoken.experiment.findings import Findings, kept_findings, open_study_of
 from paretoken.experiment.forecast import Forecast, forecast, predicted_body
 from paretoken.experiment.reach import recorded_difficulty
 from paretoken.experiment.resolve import load_design
@@ -263,8 +264,7 @@ async def _go_on(
     caps = design.caps_of(info.scope)
     ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
     assumed = book_orphans(ledger, SqlJournal(database), clock)
-    made_once = {name: info.lock[name] for name in ("estimate", "most", "difficulty")}
-    info = replace(info, lock={**design.lock, **made_once})
+    info = replace(info, lock={**design.lock, **kept_findings(design, info.lock)})
     book.reopen(info.id, info.lock)
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
     progress = _progress(design, len(known), ledger.spent(info.scope))
@@ -274,15 +274,18 @@ async def _go_on(
         on_progress(progress)
 
     def on_trial(trial: Trial, records: list[Record]) -> None:
+        findings.publish()
         for tracker in trackers:
             tracker.on_trial(info, trial, records)
 
     engine = Engine(design, info, database, ledger, caps, clock, known, on_call)
     ending = Ending("stopped", "interrupted")
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
+    study = open_study_of(design, info.id) if design.searches else None
+    planner = design.planner(pilot, info.lock, study)
+    findings = Findings(book, design, info, planner, clock)
     try:
         on_progress(progress)
-        planner = design.planner(pilot, info.lock)
         ending = await drive(planner, engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")
@@ -293,6 +296,9 @@ async def _go_on(
         ending = Ending("failed", f"internal error: {error!r}")
         raise
     finally:
+        findings.publish(at_once=True)
+        if study is not None:
+            study.close()
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
     await reading
     results = _load_results(database, info.id)

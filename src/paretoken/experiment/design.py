@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
-from paretoken.core.trials import Cell, draw_order, label_variants
+from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.experiment.planners import FixedPlanner
 from paretoken.experiment.spec import MAX_TOKENS
 from paretoken.gateway.budget import bound_tokens, bound_usd
@@ -19,18 +19,22 @@ from paretoken.gateway.scopes import Cap
 from paretoken.prompts.edits import edit_prompt, n_examples, parse_edits, with_examples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from paretoken.analysis.objectives import Objectives
     from paretoken.core.protocols import Planner, Provider, Scorer
-    from paretoken.core.trials import Variant
     from paretoken.core.usage import Price
     from paretoken.datasets import Dataset, Sample
+    from paretoken.experiment.raceplanner import Entrants
+    from paretoken.experiment.space import Space
     from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
+    from paretoken.experiment.study import Study
     from paretoken.gateway.cache import CacheMode
     from paretoken.prompts import Prompt
 
+RACING = ("race", "cheapest", "search")
+"""Kinds of plans that race."""
 COPY_SEED = 1_000_003
 """Distance between the seeds of two copies of a variant, more than there are repeats."""
 REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
@@ -64,9 +68,10 @@ class Design:
         root: The project's folder, where records and tracking live.
         models: By id.
         prompts: By `name@version`.
-        variants: What is tried, in the order of the spec.
+        variants: What is tried, in the order of the spec; of a search, random points that stand for what it will try.
         dropped: Objectives that cannot be measured here, with the reason.
         caps: Caps above the run's own.
+        space: What variants may be.
     """
 
     path: Path
@@ -81,6 +86,7 @@ class Design:
     objectives: Objectives
     dropped: Mapping[str, str]
     caps: tuple[Cap, ...]
+    space: Space
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
 
@@ -88,16 +94,24 @@ class Design:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
         object.__setattr__(self, "labels", label_variants(self.variants))
 
-    def planner(self, pilot: int | None, lock: Mapping[str, object]) -> Planner:
+    @property
+    def searches(self) -> bool:
+        """Whether variants are found out while the run goes on."""
+        return bool(self.plan["kind"] == "search")
+
+    def planner(self, pilot: int | None, lock: Mapping[str, object], study: Study | None = None) -> Planner:
         """A fresh planner for this design, or for the first `pilot` samples of its order.
 
         Args:
             pilot: Samples after which to stop; None is all.
             lock: The run's, with what was found out when it was opened.
+            study: Where the variants of a search come from.
         """
         repeats, seed = self.spec.repeats, self.spec.seed
+        if pilot is None and self.plan["kind"] in RACING:
+            return self._race_planner(lock, study)
         if pilot is not None or (self.plan.get("mode") != "continuous" and not self.plan.get("confirm")):
-            samples = draw_order(self.samples, seed, self.dataset.clusters)
+            samples = draw_order(self.samples, seed, self.clusters)
             return FixedPlanner(self.variants, samples[:pilot], repeats=repeats, seed=seed)
         from paretoken.analysis.abtest import AbTest  # with numpy, which other runs need only when they end
         from paretoken.analysis.panel import empty_panel
@@ -106,6 +120,34 @@ class Design:
         panel = empty_panel([v.id for v in self.variants], list(self.samples), seed, self.dataset.clusters)
         panel = panel.with_difficulty(cast("dict[str, dict[str, float]]", lock["difficulty"]))
         return AbPlanner(self.variants, panel, AbTest.of(lock), repeats=repeats, seed=seed, ahead=self.spec.concurrency)
+
+    @property
+    def clusters(self) -> Mapping[str, str] | None:
+        """Clusters that are drawn as a whole; a race speaks of these very samples, and draws them one by one."""
+        return None if self.plan["kind"] in RACING else self.dataset.clusters
+
+    def _race_planner(self, lock: Mapping[str, object], study: Study | None) -> Planner:
+        from paretoken.analysis.raceplan import RacePlan
+        from paretoken.experiment.raceplanner import FixedEntrants, RacePlanner
+        from paretoken.experiment.search import SearchEntrants
+
+        plan, samples = RacePlan.of(lock), draw_order(self.samples, self.spec.seed)
+        total = len(plan.parts(samples)[0])
+        search = self.spec.plan.search
+        entrants: Entrants = FixedEntrants(self.variants)
+        if study is not None and search is not None:
+            entrants = SearchEntrants(study, self.objectives, parallel=search.parallel, total=total)
+        return RacePlanner(
+            entrants,
+            plan,
+            samples,
+            self.largest,
+            repeats=self.spec.repeats,
+            seed=self.spec.seed,
+            concurrency=self.spec.concurrency,
+            whole=not plan.races,
+            variants=[variant.id for variant in self.variants],
+        )
 
     def content(self, sample: Sample, *, full: bool) -> dict[str, object]:
         """What is kept of a sample: everything, or only what groups samples."""
@@ -204,17 +246,7 @@ class Design:
                 id_: {"name": p.name, "version": p.version, "text": p.text, "description": p.description}
                 for id_, p in self.prompts.items()
             },
-            "variants": [
-                {
-                    "id": v.id,
-                    "label": self.labels[v.id],
-                    "prompt": v.prompt,
-                    "model": v.model,
-                    "params": dict(v.params),
-                    **({"copy": v.copy} if v.copy else {}),
-                }
-                for v in self.variants
-            ],
+            "variants": [] if self.searches else self.rows(self.variants),
             "models": {
                 id_: {"price": _price_body(m.price), "recorded": m.provider.recorded, "base_url": m.base_url}
                 for id_, m in self.models.items()
@@ -241,23 +273,50 @@ class Design:
             "track": spec.track,
         }
 
+    def rows(self, variants: Iterable[Variant]) -> list[dict[str, Any]]:
+        """Variants as the lock lists them."""
+        return [
+            {
+                "id": v.id,
+                "label": self.space.label(v) if self.searches else self.labels[v.id],
+                "prompt": v.prompt,
+                "model": v.model,
+                "params": dict(v.params),
+                **({"copy": v.copy} if v.copy else {}),
+            }
+            for v in variants
+        ]
+
     def most(self) -> dict[str, dict[str, float]]:
         """The largest values a call can have in an A/B test, by variant id and name; renders every prompt."""
-        return {v.id: self._most(v) for v in self.variants} if self.plan["kind"] == "abtest" else {}
+        return {v.id: self.largest(v) for v in self.variants} if self.plan["kind"] == "abtest" else {}
 
-    def _most(self, variant: Variant) -> dict[str, float]:
-        """The largest values of one variant; none of recorded answers, which nothing limits."""
-        model = self.models[variant.model]
+    def largest(self, variant: Variant) -> dict[str, float]:
+        """The largest values that a variant's calls can have, by name; none of recorded ones: nothing limits them."""
+        model, params = self.models[variant.model], dict(variant.params)
         if model.provider.recorded:
             return {}
+        longest = self._longest(variant.prompt, str(params.get("edits", "none")))
+        request = self.request(variant, Cell(longest), run="")
         timeout_s: float = getattr(model.entry, "timeout_s", 0.0)
-        requests = [self.request(variant, Cell(sample), run="") for sample in self.samples]
         return {
-            "list_usd": max(float(bound_usd(request, model.price, timeout_s)) for request in requests),
-            "input_tokens": float(max(map(bound_tokens, requests))),
-            "output_tokens": float(max(request.max_tokens for request in requests)),
+            "list_usd": float(bound_usd(request, model.price, timeout_s)),
+            "input_tokens": float(bound_tokens(request)),
+            "output_tokens": float(request.max_tokens),
             "latency_s": timeout_s,
         }
+
+    @cached_property
+    def _longest(self) -> Callable[[str, str], str]:
+        """The sample with the longest prompt."""
+
+        @cache
+        def longest(prompt: str, edits: str) -> str:
+            params = () if edits == "none" else (("edits", edits),)
+            probe = Variant(prompt, next(iter(self.models)), params)
+            return max(self.samples, key=lambda id_: bound_tokens(self.request(probe, Cell(id_), run="")))
+
+        return longest
 
     @cached_property
     def identity(self) -> str:

@@ -9,7 +9,7 @@ from paretoken.core.calls import FIRST_REPEAT, NUMBERS
 from paretoken.core.trials import Cell, Done, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from paretoken.core.trials import Record, Variant, Wait
 
@@ -63,6 +63,8 @@ class FixedPlanner:
     """
 
     def __init__(self, variants: Sequence[Variant], samples: Sequence[str], *, repeats: int, seed: int) -> None:
+        self.variants = list(variants)
+        self.findings: Mapping[str, object] = {}
         starts = range(0, len(samples), BLOCK)
         self._trials = (trial for start in starts for trial in blocks(samples, variants, repeats, seed, start))
 

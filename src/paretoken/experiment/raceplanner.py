@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from paretoken.analysis.raceplan import RacePlan
     from paretoken.core.trials import Record, Variant
 
+    Samples = Sequence[Mapping[str, float]]
+    Ends = Mapping[str, tuple[float, float]]
+
 GROWTH = 0.25
 """Largest share by which a variant's samples grow between two decisions, where more than a block is asked at once."""
 
@@ -35,8 +38,15 @@ class Entrants(Protocol):
         """
         ...
 
-    def settle(self, variant: Variant, decision: Decision, samples: Sequence[Mapping[str, float]]) -> None:
-        """Take what became of a variant, and its values by sample in drawn order; called once for each."""
+    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
+        """Take what became of a variant, when that is first decided.
+
+        Args:
+            variant: One that was let in.
+            decision: Its rivals are numbered in the order in which they were let in.
+            samples: Its values by name, sample by sample in drawn order.
+            ends: Least and largest value of everything that the race measures, by name.
+        """
         ...
 
 
@@ -50,8 +60,8 @@ class FixedEntrants:
         """One after the other."""
         return next(self._variants, None)
 
-    def settle(self, variant: Variant, decision: Decision, samples: Sequence[Mapping[str, float]]) -> None:
-        """Nobody is waiting for it."""
+    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
+        """Nobody waits for it."""
 
 
 class RacePlanner:
@@ -68,7 +78,8 @@ class RacePlanner:
         repeats: How often each sample is asked.
         seed: Seed of the order of variants.
         concurrency: Cells that may be on the way at once; small rounds are made larger as far as `GROWTH` allows.
-        block: Samples a round at least.
+        whole: Every variant answers all samples at once.
+        variants: Ids of the entrants in their order, where that is known.
 
     Attributes:
         findings: What is decided so far, for the run's lock: a new mapping whenever it changes.
@@ -84,13 +95,13 @@ class RacePlanner:
         repeats: int,
         seed: int,
         concurrency: int,
-        block: int = BLOCK,
+        whole: bool = False,
         variants: Sequence[str] = (),
     ) -> None:
         self._entrants, self._plan, self._most_of = entrants, plan, most
         self._samples, self._held_out = plan.parts(samples)
         self._contest = plan.contest(len(self._samples), variants)
-        self._repeats, self._seed, self._concurrency, self._block = repeats, seed, concurrency, block
+        self._repeats, self._seed, self._concurrency, self._whole = repeats, seed, concurrency, whole
         self._variants: list[Variant] = []
         self._most: list[Mapping[str, float]] = []
         self._values: dict[str, dict[str, dict[str, float]]] = {}
@@ -137,8 +148,7 @@ class RacePlanner:
             self._settle()
             self._let_in()
         if self._held_out:
-            chosen = [arm for arm, decision in contest.decisions.items() if decision.fate == "kept"]
-            yield from self._round(rounds, dict.fromkeys(sorted(chosen), self._held_out))
+            yield from self._round(rounds, dict.fromkeys(contest.chosen, self._held_out))
             while self._open:
                 yield Wait()
 
@@ -151,10 +161,12 @@ class RacePlanner:
 
     def _size(self, taken: Iterable[int]) -> int:
         """Samples that every variant is asked in the next round."""
+        if self._whole:
+            return len(self._samples)
         lengths = list(taken)
         wanted = math.ceil(self._concurrency / (len(lengths) * self._repeats))
-        allowed = max(int(min(lengths) * GROWTH), self._block)
-        return max(min(wanted, allowed) // BLOCK * BLOCK, self._block)
+        allowed = max(int(min(lengths) * GROWTH), BLOCK)
+        return max(min(wanted, allowed) // BLOCK * BLOCK, BLOCK)
 
     def _round(self, number: int, asked: Mapping[int, Sequence[str]]) -> Iterator[Trial]:
         """Trials of a round, interleaved, in an order drawn for every block."""
@@ -178,7 +190,8 @@ class RacePlanner:
                 self._told.add(arm)
                 values = self._values[self._variants[arm].id]
                 seen = [values.get(sample, {}) for sample in self._samples[: decision.n]]
-                self._entrants.settle(self._variants[arm], decision, seen)
+                ends = dict(zip(self._plan.names, self._plan.ends(self._most[arm]), strict=True))
+                self._entrants.settle(self._variants[arm], decision, seen, ends)
         self._publish()
 
     def _publish(self) -> None:
@@ -190,6 +203,7 @@ class RacePlanner:
         self.findings = {"samples": len(self._samples), "held_out": len(self._held_out), "decisions": decided}
 
     def _reason(self) -> str:
-        n_asked = sum(len(values) for values in self._values.values())
+        raced = set(self._samples)
+        n_asked = sum(len(raced & set(values)) for values in self._values.values())
         n_all = len(self._variants) * len(self._samples)
         return f"every variant is decided, after {n_asked:,} of {n_all:,} cells" if n_asked < n_all else "complete"

@@ -16,6 +16,7 @@ from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
+from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.space import parse_space
 from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from paretoken.core.protocols import Clock
     from paretoken.core.usage import Price
     from paretoken.experiment.source import Source
-    from paretoken.experiment.space import Space
 
 
 def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool = False) -> Design:
@@ -66,9 +66,11 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
     models = _models(entries, folder, source, clock)
     _check_columns(scorers, entries, dataset, folder, source)
     space = parse_space(spec.space, list(prompts), list(models), source)
-    variants = _enumerate(space, source)
-    plan, tried = _plan(spec, variants, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
+    if raced(spec) is not None:
+        plan, tried = resolve_race(spec, space, objectives, scorers, models, dataset, source)
+    else:
+        plan, tried = _plan(spec, enumerate_space(space, source), source)
     if spec.plan.abtest is not None:
         _check_test(spec.plan.abtest, objectives, scorers, dataset, source)
     if aa:
@@ -77,8 +79,9 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
     root = find_root(folder)
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
-        source.path, root, spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives, dropped, caps
-    )
+        source.path, root, spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives, dropped, caps,
+        space,
+    )  # fmt: skip
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design
@@ -238,20 +241,10 @@ def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
     return cast("Scorer", factory(*positional, **keywords))
 
 
-def _enumerate(space: Space, source: Source) -> list[Variant]:
-    try:
-        return space.enumerate()
-    except SpecError as error:
-        raise source.error(error.problem, "space", error.field, fix=error.fix) from error
-
-
 def _plan(spec: Spec, variants: list[Variant], source: Source) -> tuple[dict[str, Any], list[Variant]]:
     """The plan with variant ids for labels, and the variants it tries."""
-    if spec.plan.grid is not None:
-        return {"kind": "grid"}, variants
     if spec.plan.abtest is None:
-        (kind,) = spec.plan.model_fields_set
-        raise source.error("this planner cannot run yet.", "plan", kind, fix="Take grid or abtest.")
+        return {"kind": "grid"}, variants
     test = spec.plan.abtest
     labels = label_variants(variants)
 
@@ -351,8 +344,13 @@ def _objectives(
     timeless = all(isinstance(m.entry, ReplaySpec) and m.entry.latency == "none" for m in models.values())
     reason = "the recorded answers have no latency (`latency: none`)"
     dropped = {name: reason for name in (*spec.minimize, *spec.subject_to) if timeless and name.startswith("latency_s")}
-    limits = {n: (sign, float(x)) for n, (sign, x) in spec.limits().items() if n not in dropped}
-    minimize = tuple(name for name in spec.minimize if name not in dropped)
-    if not (minimize or spec.maximize):
-        raise source.error(f"no objective is left: {reason}.", "minimize", fix="Name another, e.g. list_usd.")
-    return Objectives(minimize, tuple(spec.maximize), limits), dropped
+    plan = raced(spec)
+    if plan is not None and getattr(plan, "race", True):
+        quantiles = [n for n in (*spec.minimize, *spec.maximize) if "." in n]
+        dropped |= {name: QUANTILE for name in quantiles if name not in dropped}
+    limits = {n: (sign, float(x)) for n, (sign, x) in spec.limits().items() if dropped.get(n) != reason}
+    minimize, maximize = (tuple(n for n in names if n not in dropped) for names in (spec.minimize, spec.maximize))
+    if not (minimize or maximize):
+        raise source.error(f"no objective is left: {next(iter(dropped.values()))}.", "minimize",
+                           fix="Name another, e.g. list_usd.")  # fmt: skip
+    return Objectives(minimize, maximize, limits), dropped

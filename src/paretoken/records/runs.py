@@ -73,6 +73,10 @@ class RunBook:
         body = json.dumps(lock, ensure_ascii=False)
         self._update(run, status="running", reason="", finished_at=None, lock=body)
 
+    def amend(self, run: str, lock: Mapping[str, object]) -> None:
+        """Write what was found out since into a run's lock."""
+        self._update(run, lock=json.dumps(lock, ensure_ascii=False))
+
     def _update(self, run: str, **values: str | None) -> None:
         with self._database.transaction():
             self._database.connection.execute(update(runs_table).where(runs_table.c.id == run).values(**values))

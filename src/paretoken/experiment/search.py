@@ -1,0 +1,101 @@
+"""Where the variants of a search come from: a study proposes them, and is told what became of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paretoken.analysis.estimate import quantile
+from paretoken.analysis.objectives import LATENCY_QUANTILES
+from paretoken.analysis.sequences import Betting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from paretoken.analysis.contest import Decision
+    from paretoken.analysis.objectives import Objectives
+    from paretoken.core.calls import Scalar
+    from paretoken.core.trials import Variant
+    from paretoken.experiment.raceplanner import Ends, Samples
+    from paretoken.experiment.study import Study
+
+END_ERROR = 0.025
+"""Error of each end of the intervals that a study shows."""
+
+
+class SearchEntrants:
+    """Variants that a study proposes, a few at a time.
+
+    A run that goes on hands out the study's trials of its own again, in their order, before it asks for new ones: the
+    same records lead to the same decisions.
+
+    Args:
+        study: Proposes.
+        objectives: What it is told.
+        parallel: Variants that may be undecided at once.
+        total: Samples of the race.
+    """
+
+    def __init__(self, study: Study, objectives: Objectives, *, parallel: int, total: int) -> None:
+        self._study, self._objectives, self._parallel, self._total = study, objectives, parallel, total
+        self._earlier = iter([tried for tried in study.trials() if tried.own])
+        self._entered: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._finished: set[int] = set()
+
+    def next(self, n_open: int) -> Variant | None:
+        """The next variant; None while as many as may be are undecided, or if there are no more."""
+        if n_open >= self._parallel:
+            return None
+        tried = next(self._earlier, None)
+        if tried is not None and tried.state != "running":
+            number, variant = tried.number, tried.variant
+            self._finished.add(number)
+        elif (asked := self._study.ask()) is not None:
+            number, variant = asked
+        else:
+            return None
+        self._entered.append(variant.id)
+        self._numbers[variant.id] = number
+        return variant
+
+    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
+        """Tell the study a variant's estimates, and why it left."""
+        number = self._numbers[variant.id]
+        if number in self._finished:
+            return
+        goals = self._objectives
+        columns = {
+            name: np.array([sample.get(name, math.nan) for sample in samples])
+            for name in {*(name.partition(".")[0] for name in (*goals.names, *goals.subject_to)), *ends}
+        }
+        values = {name: _value(name, columns) for name in goals.names}
+        margins = {
+            name: bound - value if sign == ">=" else value - bound
+            for name, (sign, bound) in goals.subject_to.items()
+            if (value := _value(name, columns)) is not None
+        }
+        attrs: dict[str, Scalar | list[Scalar]] = {"variant": variant.id, "n": decision.n, "fate": decision.fate}
+        if decision.by:
+            attrs["beaten_by"] = [self._numbers[self._entered[rival]] for rival in decision.by]
+        if decision.limits:
+            attrs["breaks"] = list(decision.limits)
+        for name, (low, high) in ends.items():
+            seen = columns[name][~np.isnan(columns[name])]
+            if len(seen) and high < math.inf:
+                sequence = Betting(seen, np.ones(len(seen)), low, high, horizon=self._total, total=self._total)
+                attrs[f"{name}_interval"] = [float(end) for end in sequence.interval(END_ERROR)]
+        self._study.tell(number, values, margins, attrs)
+
+
+def _value(name: str, columns: Mapping[str, NDArray[np.float64]]) -> float | None:
+    """A mean, or a quantile such as `latency_s.p95`; None without values."""
+    of, _, q = name.partition(".")
+    seen = columns[of][~np.isnan(columns[of])]
+    if not len(seen):
+        return None
+    return quantile(seen, LATENCY_QUANTILES[q]) if q else float(seen.mean())
