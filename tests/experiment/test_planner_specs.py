@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paretoken.core.clock import SystemClock
-from paretoken.core.errors import SpecError
-from paretoken.experiment.resolve import load_design
 from paretoken.experiment.spec import PlanSpec, hide_password, load_spec
 
 if TYPE_CHECKING:
@@ -58,10 +55,3 @@ def test_a_password_is_used_and_never_recorded(lab: Lab) -> None:
     assert search.model_dump(mode="json")["storage"] == "postgresql://me:***@host/x"
     assert hide_password("postgresql://host/x?password=secret&a=1") == "postgresql://host/x?password=***&a=1"
     assert hide_password("sqlite:///studies.db") == "sqlite:///studies.db"
-
-
-@pytest.mark.parametrize("text", ["race", "{search: {trials: 9}}", "{cheapest: {metric: contains, within: 0.02}}"])
-def test_a_planner_that_cannot_run_yet_says_so(lab: Lab, text: str) -> None:
-    plan_of(lab, text)
-    with pytest.raises(SpecError, match="cannot run yet"):
-        load_design(lab.folder, SystemClock())

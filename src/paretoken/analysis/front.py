@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from paretoken.analysis.objectives import Objectives
+    from paretoken.analysis.raced import Departure
     from paretoken.analysis.summary import VariantSummary
 
 
@@ -23,6 +24,7 @@ class Standing:
         broken: Constraints it violates, in words.
         unknown: Objectives that have no value for it; such a variant is not ranked.
         dominated_by: Labels of the variants that beat it.
+        departure: What became of it in a race; None without one.
     """
 
     summary: VariantSummary
@@ -30,6 +32,17 @@ class Standing:
     broken: tuple[str, ...]
     unknown: tuple[str, ...]
     dominated_by: tuple[str, ...]
+    departure: Departure | None = None
+
+
+def with_departures(standings: Sequence[Standing], departures: Mapping[str, Departure]) -> list[Standing]:
+    """Standings by what a race decided; those of which it decided nothing stand as their values have it."""
+    found = []
+    for standing in standings:
+        left = departures[standing.summary.variant]
+        on_front = left.fate == "kept" if left.fate != "open" else standing.on_front
+        found.append(replace(standing, on_front=on_front and not standing.broken, departure=left))
+    return found
 
 
 def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> list[Standing]:

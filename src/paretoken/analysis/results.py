@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from paretoken.analysis.abtest import RELABELLINGS, WON, AbTest
-from paretoken.analysis.front import Standing, find_front
+from paretoken.analysis.front import Standing, find_front, with_departures
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
+from paretoken.analysis.raced import RaceOutcome
 from paretoken.analysis.summary import VariantSummary, summarize
 from paretoken.analysis.variance import VarianceSplit, split_variance
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
-from paretoken.core.trials import Record, RunInfo, Variant
+from paretoken.core.trials import Record, RunInfo, Variant, draw_order
 from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only
 from paretoken.records.table import RecordTable, build_table
 
@@ -99,11 +100,26 @@ class Results:
 
         Intervals heed clusters, and hold at every look where the run may be stopped by what it shows.
         """
-        summaries = summarize(self.table, self.labels)
+        summaries = summarize(self._judged_table, self.labels)
+        if (race := self.race) is not None:
+            return [replace(s, estimates=self._raced_estimates(race, s)) for s in summaries]
         test = self.test or AbTest.of(self.run.lock, "-", ["-"])
         if not test.continuous and not cast("dict[str, Any]", self.run.lock["dataset"]).get("clusters"):
             return summaries
         return [replace(s, estimates=self._estimates(test, s)) for s in summaries]
+
+    @property
+    def _judged_table(self) -> RecordTable:
+        """The records that variants are judged by: of a race those of the samples it was held on."""
+        race = self.race
+        return self.table if race is None or race.held_out is None else self.table.on(race.selection.samples)
+
+    def _raced_estimates(self, race: RaceOutcome, summary: VariantSummary) -> dict[str, Estimate]:
+        wanted = ("list_usd", *self.metrics, *self.objectives.names)
+        return {
+            name: race.estimate(summary.variant, name, estimate) if name in wanted else estimate
+            for name, estimate in summary.estimates.items()
+        }
 
     def _estimates(self, test: AbTest, summary: VariantSummary) -> dict[str, Estimate]:
         """A variant's estimates with the test's intervals; without one where none is shown."""
@@ -122,6 +138,8 @@ class Results:
         Where an A/B test let some variants go early, who beats whom is judged on the samples that all have answered.
         """
         own = {summary.variant: summary for summary in self.summaries}
+        if self.race is not None:
+            return with_departures(find_front(self.summaries, self.objectives), self.race.departures)
         if self.test is None or len({summary.n for summary in self.summaries}) < 2:
             return find_front(self.summaries, self.objectives)
         common = summarize(self.table.common(), self.labels)
@@ -156,6 +174,15 @@ class Results:
         return int(cast("dict[str, Any]", self.run.lock["spec"]).get("repeats", 1))
 
     @cached_property
+    def race(self) -> RaceOutcome | None:
+        """What a race decided; None for other plans."""
+        if self.plan["kind"] not in ("race", "cheapest", "search"):
+            return None
+        order = draw_order(list(self.samples) or list(self.table.sample_ids), int(cast("int", self.run.lock["seed"])))
+        panel = tabulate(self.table, order, np.arange(len(order)), self.repeats)
+        return RaceOutcome(self.run, panel, self.labels, self.objectives)
+
+    @cached_property
     def test(self) -> AbTest | None:
         """The A/B test that was declared; None for other plans.
 
@@ -186,6 +213,8 @@ class Results:
         """
         if self.test is not None:
             return self._result[0]
+        if self.race is not None:
+            return []
         ranked_by = (*self.objectives.maximize, "list_usd")[0]
         front = [standing.summary for standing in self.standings if standing.on_front]
         front.sort(key=lambda summary: summary.value(ranked_by) or 0.0, reverse=True)
@@ -217,6 +246,8 @@ class Results:
     @cached_property
     def verdicts(self) -> list[str]:
         """All that is to be said of the comparisons, one sentence each."""
+        if self.race is not None:
+            return self.race.sentences()
         told = [comparison.sentence for comparison in self.comparisons]
         if (confirmed := self.confirmation) is not None:
             going_on = confirmed.n < confirmed.planned and self.run.status != "finished"

@@ -12,6 +12,7 @@ from paretoken.core.clock import SystemClock
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
+from paretoken.experiment.design import RACING
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.findings import Findings, kept_findings, open_study_of
 from paretoken.experiment.forecast import Forecast, forecast, predicted_body
@@ -282,6 +283,8 @@ async def _go_on(
     ending = Ending("stopped", "interrupted")
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     study = open_study_of(design, info.id) if design.searches else None
+    if design.plan["kind"] in RACING:
+        await design.look_up_recorded()
     planner = design.planner(pilot, info.lock, study)
     findings = Findings(book, design, info, planner, clock)
     try:

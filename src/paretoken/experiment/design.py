@@ -8,12 +8,14 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
+from paretoken.core.errors import Refused
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.experiment.planners import FixedPlanner
-from paretoken.experiment.spec import MAX_TOKENS
+from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS
 from paretoken.gateway.budget import bound_tokens, bound_usd
 from paretoken.gateway.scopes import Cap
 from paretoken.prompts.edits import edit_prompt, n_examples, parse_edits, with_examples
@@ -37,10 +39,6 @@ RACING = ("race", "cheapest", "search")
 """Kinds of plans that race."""
 COPY_SEED = 1_000_003
 """Distance between the seeds of two copies of a variant, more than there are repeats."""
-REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
-"""Parameters that are fields of a request."""
-OWN_FIELDS = (*REQUEST_FIELDS, "edits")
-"""Parameters that the request is made with; all others go to the provider by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,7 @@ class Design:
     space: Space
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
+    _recorded: dict[tuple[str, str], dict[str, float]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
@@ -291,11 +290,27 @@ class Design:
         """The largest values a call can have in an A/B test, by variant id and name; renders every prompt."""
         return {v.id: self.largest(v) for v in self.variants} if self.plan["kind"] == "abtest" else {}
 
+    async def look_up_recorded(self) -> None:
+        """Find out the largest values of recorded answers, which a race rests on: the recording is all there is."""
+        recorded = [id_ for id_, model in self.models.items() if model.provider.recorded]
+        for prompt, id_ in product(self.prompts, recorded):
+            model, found = self.models[id_], self._recorded.setdefault((prompt, id_), {})
+            for sample, repeat in product(self.samples, range(self.spec.repeats)):
+                request = self.request(Variant(prompt, id_), Cell(sample, repeat), run="")
+                try:
+                    response = await model.provider.generate(request)
+                except Refused:
+                    continue
+                usage = response.usage
+                seen = {"list_usd": float(model.price.cost(usage)), "latency_s": response.latency_s or 0.0,
+                        "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}  # fmt: skip
+                found |= {name: max(found.get(name, 0.0), value) for name, value in seen.items()}
+
     def largest(self, variant: Variant) -> dict[str, float]:
-        """The largest values that a variant's calls can have, by name; none of recorded ones: nothing limits them."""
+        """The largest values that a variant's calls can have, by name; of recorded ones only if they were looked up."""
         model, params = self.models[variant.model], dict(variant.params)
         if model.provider.recorded:
-            return {}
+            return self._recorded.get((variant.prompt, variant.model), {})
         longest = self._longest(variant.prompt, str(params.get("edits", "none")))
         request = self.request(variant, Cell(longest), run="")
         timeout_s: float = getattr(model.entry, "timeout_s", 0.0)

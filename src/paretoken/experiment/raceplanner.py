@@ -200,7 +200,8 @@ class RacePlanner:
             ids[arm]: {**asdict(decision), "by": [ids[rival] for rival in decision.by]}
             for arm, decision in self._contest.decisions.items()
         }
-        self.findings = {"samples": len(self._samples), "held_out": len(self._held_out), "decisions": decided}
+        self.findings = {"samples": len(self._samples), "held_out": len(self._held_out), "decisions": decided,
+                         "most": dict(zip(ids, self._most, strict=True))}  # fmt: skip
 
     def _reason(self) -> str:
         raced = set(self._samples)

@@ -68,7 +68,7 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
     space = parse_space(spec.space, list(prompts), list(models), source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
-        plan, tried = resolve_race(spec, space, objectives, scorers, models, dataset, source)
+        plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)
     else:
         plan, tried = _plan(spec, enumerate_space(space, source), source)
     if spec.plan.abtest is not None:

@@ -11,19 +11,18 @@ from paretoken.core.trials import label_variants
 from paretoken.experiment.spec import CheapestSpec, RaceSpec, SearchSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from paretoken.analysis.objectives import Objectives
     from paretoken.core.protocols import Scorer
     from paretoken.core.trials import Variant
     from paretoken.datasets import Dataset
-    from paretoken.experiment.design import ModelDesign
     from paretoken.experiment.source import Source
     from paretoken.experiment.space import Space
     from paretoken.experiment.spec import Spec
 
 BOUNDED = ("list_usd", "input_tokens", "output_tokens", "latency_s", "error_rate")
-"""Numbers of an answer that have an upper bound before it is asked for, unless it is recorded."""
+"""Numbers of an answer that have an upper bound before it is asked for."""
 QUANTILE = "a quantile is reported, not raced; a mean would be"
 MIN_RACED = 16
 """Samples below which a race has nothing to save."""
@@ -39,7 +38,6 @@ def resolve_race(
     space: Space,
     objectives: Objectives,
     scorers: Sequence[Scorer],
-    models: Mapping[str, ModelDesign],
     dataset: Dataset,
     source: Source,
 ) -> tuple[dict[str, Any], list[Variant]]:
@@ -64,7 +62,7 @@ def resolve_race(
         body["reference"] = _reference(plan, variants, source)
     _check_names(plan, kind, objectives, source)
     if not isinstance(plan, SearchSpec) or plan.race:
-        _check_bounds(plan, kind, objectives, scorers, models, source)
+        _check_bounds(plan, kind, objectives, scorers, source)
     left = round((1 - (plan.confirm or 0.0)) * len(dataset.samples))
     if plan.confirm and (left < MIN_RACED or len(dataset.samples) - left < MIN_RACED):
         raise source.error(f"of {len(dataset.samples)} samples this leaves {left} to race on and "
@@ -123,15 +121,13 @@ def _check_bounds(
     kind: str,
     objectives: Objectives,
     scorers: Sequence[Scorer],
-    models: Mapping[str, ModelDesign],
     source: Source,
 ) -> None:
     """Everything that decides needs bounds, and limits must lie within them."""
     metrics = [metric for scorer in scorers for metric in scorer.metrics]
     ranges = {name: tuple(ends) for scorer in scorers for name, ends in scorer.ranges.items()}
     ranges |= {name: (ends[0], ends[1]) for name, ends in plan.range.items()}
-    recorded = next((id_ for id_, model in models.items() if model.provider.recorded), None)
-    bounded = [*ranges, "error_rate", *(BOUNDED if recorded is None else ())]
+    bounded = (*ranges, *BOUNDED)
     if isinstance(plan, CheapestSpec):
         if plan.metric is not None and plan.metric not in metrics:
             raise source.error(f"no scorer gives {plan.metric!r}.", "plan", kind, "metric",
@@ -142,8 +138,7 @@ def _check_bounds(
     for name in (*wanted, *(limited for limited in objectives.subject_to if "." not in limited)):
         if name in bounded:
             continue
-        why = f": answers of {recorded!r} are recorded" if recorded is not None and name in BOUNDED else ""
-        raise source.error(f"{name!r} has no bounds, on which a race rests{why}.", "plan", kind,
+        raise source.error(f"{name!r} has no bounds, on which a race rests.", "plan", kind,
                            fix=f"State them, range: {{{name}: [lowest, highest]}}.")  # fmt: skip
     for name, (sign, bound) in objectives.subject_to.items():
         low, high = ranges.get(name, (0.0, 1.0 if name == "error_rate" else float("inf")))

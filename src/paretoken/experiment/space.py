@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant, label_variants
-from paretoken.experiment.design import OWN_FIELDS
+from paretoken.experiment.spec import OWN_FIELDS
 from paretoken.models.chat_format import FIXED_FIELDS
 from paretoken.prompts.edits import parse_edits
 

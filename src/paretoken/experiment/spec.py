@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 MAX_TOKENS = 256
 """Length limit of an answer where the spec names none: without one a call has no upper bound of cost."""
 
+REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
+"""Parameters that are fields of a request."""
+OWN_FIELDS = (*REQUEST_FIELDS, "edits")
+"""Parameters that the request is made with; all others go to the provider by name."""
+
 MAX_USD = 9_000_000
 """Largest amount whose pico-dollars fit a 64-bit integer of the ledger, rounded down."""
 

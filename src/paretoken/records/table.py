@@ -70,6 +70,12 @@ class RecordTable:
         shared = np.asarray(met.all(axis=0))
         return self._only(shared[self.sample])
 
+    def on(self, samples: Iterable[str]) -> RecordTable:
+        """The records of some samples."""
+        wanted = set(samples)
+        known = np.array([id_ in wanted for id_ in self.sample_ids], np.bool_)
+        return self._only(known[self.sample])
+
     def _only(self, chosen: NDArray[np.bool_]) -> RecordTable:
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         rows: dict[str, Any] = {name: a[chosen] for name, a in arrays.items() if isinstance(a, np.ndarray)}

@@ -72,8 +72,11 @@ def _half(estimate: Estimate) -> float | None:
 
 def standing_words(standing: Standing) -> str:
     """`front`, or the reason why a variant is not on it."""
+    left = standing.departure
+    if left is not None and left.fate not in ("kept", "open"):
+        return left.words
     if standing.on_front:
-        return "front"
+        return "front" if left is None or left.fate == "kept" else "front so far"
     if standing.broken:
         return f"breaks {'; '.join(standing.broken)}"
     if standing.unknown:
