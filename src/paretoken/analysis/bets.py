@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 N_BETS = 9
 AT_STAKE = 0.96
 """Largest share of a wealth that one sample can take."""
+ROUNDING = 1e-9
+"""What sums may be off by, relative to the spread."""
 _GRID = np.linspace(-2.4, 2.4, N_BETS)
 _LOG_PRIOR = np.log(np.exp(-0.5 * _GRID**2) / np.exp(-0.5 * _GRID**2).sum())
 
@@ -62,7 +64,7 @@ class Wealths:
         Args:
             chosen: An index into the wealths; the other arguments have the shape of what it selects.
             gain: What one sample brings.
-            room: The most that it could have cost; where nothing is left of it, the bound is refuted.
+            room: The most that it could have cost; where that is negative, the bound is refuted.
             spread: Standard deviation of the gain, from earlier samples.
             on: Which of the bets are made.
         """
@@ -72,7 +74,7 @@ class Wealths:
         self._log[chosen] = log
         peak = log.max(axis=-1)
         mixed = peak + np.log(np.exp(log - peak[..., None]).sum(axis=-1))
-        won = np.where(on, np.where(room <= 0, np.inf, mixed), 0.0)
+        won = np.where(on, np.where(room < -ROUNDING * spread, np.inf, mixed), 0.0)
         self.best[chosen] = np.maximum(self.best[chosen], won)
 
 

@@ -11,9 +11,11 @@ from paretoken.analysis.contest import Contest, Decision
 from paretoken.analysis.duels import Goal, Limit, Stakes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from paretoken.analysis.contest import Fate
 
 INDIFFERENCE = 0.5
 """Share of the margin by which a variant must be worse than the best to be rejected: between it and the margin either
@@ -37,7 +39,8 @@ class CheapestRace(Contest):
         alpha: Probability at most that the winner is not good enough, or that a variant is cheaper which is within half
             of the margin.
         limits: Bounds that the winner must keep.
-        reference: Number of the variant that stands for the best, today's for instance; None is the best of all.
+        reference: Number of the variant that stands for the best, today's for instance; None is the best of all. It is
+            compared with to the end, even if it breaks a limit.
 
     Attributes:
         winner: Number of the variant that was looked for; None while it is not known, or if none keeps the limits.
@@ -60,6 +63,13 @@ class CheapestRace(Contest):
         self._within, self._reference = within, reference
         self.winner: int | None = None
 
+    def add(self, ends: Sequence[tuple[float, float]], given: Sequence[float | None] = ()) -> int:
+        """As for every contest; of the reference the others are to be compared with."""
+        arm = super().add(ends, given)
+        if arm == self._reference:
+            self._duels.only = self._slots[arm]
+        return arm
+
     @property
     def chosen(self) -> list[int]:
         """The winner, if there is one."""
@@ -68,25 +78,38 @@ class CheapestRace(Contest):
     def _judge(self) -> None:
         self._reject()
         settled, before = self._settled(), self._comes_before()
-        good = [arm for arm in self.open if settled[:, self._slots[arm]].all() and self._keeps_limits(self._slots[arm])]
+        good = [arm for arm in self.open if self._is_good(self._slots[arm], settled)]
         for arm in self.open:
-            by = tuple(other for other in good if before[self._slots[other], self._slots[arm]])
-            if by:
+            left = set(good) - set(self.decisions)
+            if by := tuple(sorted(other for other in left if before[self._slots[other], self._slots[arm]])):
                 self.decisions[arm] = Decision("dearer", self.length(arm), by)
         if self.open and self.open == [arm for arm in good if arm in self.open][:1]:
             self.winner = self.open[0]
             self.decisions[self.winner] = Decision("kept", self.length(self.winner))
         self._wanted = self._unsettled(settled, before)
 
+    def _is_good(self, slot: int, settled: NDArray[np.bool_]) -> bool:
+        return bool(settled[:, slot].all()) and self._keeps_limits(slot)
+
+    def _drop(self, arm: int, fate: Fate, rivals: Iterable[int] = (), limits: Sequence[Limit] = ()) -> None:
+        if arm == self._reference:
+            names = tuple(limit.name for limit in limits)
+            self.decisions[arm] = Decision(fate, self.length(arm), limits=names)
+        else:
+            super()._drop(arm, fate, rivals, limits)
+
     def _reject(self) -> None:
-        """Drop what is shown to be too far from the best."""
+        """Drop what is shown to be too far from the best, unless it was shown to be good enough: both may be right."""
         duels = self._duels
         if self._within is None:
             return
         ends = duels.length >= self.total
-        exact = ends[:, None] & ends[None, :] & duels.used[:, None] & (duels.leads() >= self._within)
+        exact = ends[:, None] & ends[None, :] & duels.used[:, None] & (self._leads() > self._within)
         np.fill_diagonal(exact, val=False)
+        settled = self._settled()
         for arm, slot in [(arm, self._slots[arm]) for arm in self.open]:
+            if settled[:, slot].all():
+                continue
             at = math.log(max(self._family - self._n_dropped - 1, 1) / (self._alpha / 2))
             beaten = duels.against[0].best[slot] >= at
             rivals = np.flatnonzero(duels.bet_on[:, slot] if beaten else exact[:, slot] & self._rivals)
@@ -104,12 +127,27 @@ class CheapestRace(Contest):
             rivals[self._slots[self._reference]] = True
         return rivals
 
+    def _leads(self) -> NDArray[np.float64]:
+        """Leads of rows over columns, without end over those that have answered everything and have no value.
+
+        Of a reference without values nothing is known.
+        """
+        leads = self._duels.leads()
+        mute = {arm: slot for arm, slot in self._slots.items() if self._at_end(slot) and not self._has_value(slot)}
+        leads[:, list(mute.values())] = math.inf
+        for arm, slot in mute.items():
+            leads[slot] = math.nan if arm == self._reference else -math.inf
+        return leads
+
+    def _has_value(self, slot: int) -> bool:
+        return not math.isnan(self._duels.means(slot)[0])
+
     def _settled(self) -> NDArray[np.bool_]:
         """Pairs whose row is not better than the column by the margin, shape `(n_slots, n_slots)`."""
         duels = self._duels
         ends = duels.length >= self.total
         settled = duels.harmless(math.log(self._family / (self._alpha / 2)), first=True)
-        settled |= ends[:, None] & ends[None, :] & (duels.leads() < (self._within or 0.0))
+        settled |= ends[:, None] & ends[None, :] & (self._leads() <= (self._within or 0.0))
         settled[~self._rivals] = True
         np.fill_diagonal(settled, val=True)
         return settled
@@ -129,6 +167,7 @@ class CheapestRace(Contest):
         open_ = np.zeros(k, np.bool_)
         open_[[self._slots[arm] for arm in self.open]] = True
         focus = open_ & ~(before & open_[:, None]).any(axis=0)
+        focus = focus if focus.any() else open_
         rivals = self._rivals[:, None] & ~np.eye(k, dtype=np.bool_)
         looks = np.where(rivals, duels.leads(), -math.inf)
         best = rivals & (looks >= looks.max(axis=0, keepdims=True))

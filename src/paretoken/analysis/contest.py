@@ -146,10 +146,13 @@ class Contest(ABC):
     def _drop_infeasible(self) -> None:
         broken, limits = self._duels.breaks, self._duels.limits
         for arm, slot in list(self._slots.items()):
+            if arm in self.decisions and self.decisions[arm].fate == "infeasible":
+                continue
             shown = [limit for limit, row in zip(limits, broken, strict=True) if row[slot]]
             if shown := shown or self._broken_at_end(slot):
                 self._drop(arm, "infeasible", limits=shown)
-                self._forget(self._duels.bet_on[slot])
+                if arm not in self._slots:
+                    self._forget(self._duels.bet_on[slot])
 
     def _at_end(self, slot: int) -> bool:
         return bool(self._duels.length[slot] >= self.total)
@@ -180,9 +183,14 @@ class Contest(ABC):
         self._duels.forget(misled)
 
     def _dominated(self) -> dict[int, list[int]]:
-        """Variants that others dominate at the means over all samples, with those others; of twins the later one."""
+        """Variants that others dominate at the means over all samples, with those others; of twins the later one.
+
+        No value at all is worse than any.
+        """
         means = {
-            arm: self._duels.means(slot)[: len(self.goals)] for arm, slot in self._slots.items() if self._at_end(slot)
+            arm: np.nan_to_num(self._duels.means(slot)[: len(self.goals)], nan=-math.inf)
+            for arm, slot in self._slots.items()
+            if self._at_end(slot)
         }
         found: dict[int, list[int]] = {}
         for arm, own in means.items():

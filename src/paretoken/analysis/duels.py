@@ -120,7 +120,8 @@ class _Sight:
         row_ends, column_ends: Least and largest value.
         spread: Of the lead.
         left: Samples not drawn before this one.
-        on: Pairs that meet on this sample, and have both values.
+        meets: Pairs that meet on this sample.
+        on: Those of them that have both values.
     """
 
     row: NDArray[np.float64]
@@ -132,21 +133,29 @@ class _Sight:
     column_ends: tuple[NDArray[np.float64], NDArray[np.float64]]
     spread: NDArray[np.float64]
     left: int
+    meets: NDArray[np.bool_]
     on: NDArray[np.bool_]
 
-    def of(self, chosen: Any, on: NDArray[np.bool_]) -> _Sight:
+    def of(self, chosen: Any, meets: NDArray[np.bool_]) -> _Sight:
         """Some of the pairs."""
         row_ends, column_ends = ((low[chosen], high[chosen]) for low, high in (self.row_ends, self.column_ends))
         return _Sight(self.row[chosen], self.column[chosen], self.row_sum[chosen], self.column_sum[chosen],
                       self.n[chosen], row_ends, column_ends, self.spread[chosen], self.left,
-                      self.on[chosen] & on)  # fmt: skip
+                      self.meets[chosen] & meets, self.on[chosen] & meets)  # fmt: skip
 
-    def bet(self, wealths: Wealths, chosen: Any, row: float, column: float, plus: float) -> None:
-        """Bet on a positive mean of `row * row value + column * column value + plus`."""
-        gain = row * self.row + column * self.column + plus
+    def bet(
+        self, wealths: Wealths, chosen: Any, row: float, column: float, plus: float, *, or_zero: bool = True
+    ) -> None:
+        """Bet on a positive mean of `row * row value + column * column value + plus` over samples that have both.
+
+        Where one is missing it counts as 0, which changes no sum: how many will be missing is not known before. With
+        `or_zero`, a mean that cannot be negative, as of two free models' costs, is as good as a positive one.
+        """
+        gain = np.where(self.on, row * self.row + column * self.column + plus, 0.0)
         expected = -(row * self.row_sum + column * self.column_sum + plus * self.n) / self.left
         least = row * self.row_ends[row < 0] + column * self.column_ends[column < 0] + plus
-        wealths.bet(chosen, np.where(self.on, gain - expected, 0.0), expected - least, self.spread, self.on)
+        room = np.where((least >= 0) & or_zero, -math.inf, expected - np.minimum(least, 0.0))
+        wealths.bet(chosen, gain - expected, room, self.spread, self.meets)
 
 
 class Duels:
@@ -168,6 +177,7 @@ class Duels:
     Attributes:
         used: Slots with a variant, shape `(n_slots,)`.
         length: Samples answered, without a gap from the first of the drawn order on, shape `(n_slots,)`.
+        only: Slot of the only rival that is bet on, where it is fixed.
         bet_on: Rivals (rows) on which the wealth of a variant (columns) rests, shape `(n_slots, n_slots)`.
     """
 
@@ -193,6 +203,7 @@ class Duels:
         self._harmless = Wealths(2, total)
         self._no_worse, self._worse = ([Wealths(2, total) for _ in self.goals[1:]] for _ in range(2))
         self._keeps, self._breaks = ([Wealths(1, total) for _ in self.limits] for _ in range(2))
+        self.only: int | None = None
         self.bet_on = np.zeros((0, 0), np.bool_)
 
     def add(self, ends: Sequence[tuple[float, float]], given: Sequence[float | None]) -> int:
@@ -284,7 +295,7 @@ class Duels:
             if not goal.given:
                 sight = self._sight(i, live, column, meets)
                 sight.bet(no_worse, pair, 1.0, -goal.ratio, goal.slack)
-                sight.bet(worse, pair, -1.0, 1.0, 0.0)
+                sight.bet(worse, pair, -1.0, 1.0, 0.0, or_zero=False)
                 self._sums[i].add(pair, sight)
         sight = self._sight(0, live, column, meets)
         sight.bet(self._harmless, pair, -1.0, 1.0, self.stakes.keep)
@@ -306,12 +317,13 @@ class Duels:
         spread = np.sqrt(((widest / (4 if i == 0 else 8)) ** 2 + squares) / (n + 1))
         on = meets & ~np.isnan(row) & ~np.isnan(column_)
         return _Sight(row, column_, sums.row[pair], sums.column[pair], n, row_ends, column_ends, spread,
-                      self.total - column, on)  # fmt: skip
+                      self.total - column, meets, on)  # fmt: skip
 
     def _rivals(self, live: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Pairs whose row keeps the limits, and is shown, or clearly seems, to be no worse on further goals."""
+        """Pairs whose row keeps the limits, or is the only rival, and is shown, or clearly seems, to be no worse on further goals."""
         pair = np.ix_(live, live)
-        likely = np.repeat(self.fits[live][:, None], len(live), axis=1)
+        fitting = self.fits[live] if self.only is None else live == self.only
+        likely = np.repeat(fitting[:, None], len(live), axis=1)
         if self.stakes.any_rival:
             return likely
         for goal, sums, no_worse in zip(self.goals[1:], self._sums[1:], self._no_worse, strict=True):
@@ -322,12 +334,12 @@ class Duels:
 
     def _follow(self, sight: _Sight, live: NDArray[np.int64], rivals: NDArray[np.bool_]) -> None:
         """Bet, for every variant, that the rival that looks best by now beats it."""
-        looks = np.where(rivals & sight.on, self._sums[0].leads(np.ix_(live, live)), -math.inf)
+        looks = np.where(rivals & sight.meets, self._sums[0].leads(np.ix_(live, live)), -math.inf)
         rival, arm = looks.argmax(axis=0), np.arange(len(live))
         chosen = sight.of((rival, arm), looks[rival, arm] > -math.inf)
         for wealths, lead, ratio in zip(self.against, self.stakes.drop, self.stakes.ratio, strict=True):
             chosen.bet(wealths, live, 1.0, -ratio, -lead)
-        self.bet_on[live[rival], live] |= chosen.on
+        self.bet_on[live[rival], live] |= chosen.meets
 
     def _play_limits(self, new: NDArray[np.int64], column: int) -> None:
         """Bets on and against the limits of variants."""
@@ -337,13 +349,14 @@ class Duels:
             row = len(self.goals) + i
             margins = sign * (self._values[row, new, : column + 1] - limit.bound)
             low, high = np.sort(sign * (self._ends[row, new] - limit.bound), axis=1).T
+            low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)  # 0 is a missing value
             before, margin = margins[:, :-1], margins[:, -1]
             n = (~np.isnan(before)).sum(axis=1)
             total = np.nansum(before, axis=1)
             squares = np.maximum(np.nansum(before**2, axis=1) - total**2 / np.maximum(n, 1), 0.0)
             spread = np.sqrt((((high - low) / 2) ** 2 + squares) / (n + 1))
-            on, expected = ~np.isnan(margin), -total / left
-            gain = np.where(on, margin - expected, 0.0)
+            on, expected = np.ones(len(new), np.bool_), -total / left
+            gain = np.where(np.isnan(margin), 0.0, margin) - expected
             keeps.bet(new, gain, expected - low, spread, on)
             breaks.bet(new, -gain, high - expected, spread, on)
 
@@ -369,6 +382,20 @@ class Duels:
         shown = ~np.eye(len(self.used), dtype=np.bool_)
         for wealths in self._no_worse:
             shown &= wealths.best >= self._claim_at
+        return shown
+
+    @property
+    def never_worse(self) -> NDArray[np.bool_]:
+        """Pairs whose row is shown to be no worse than the column on every further goal, without slack or tolerance.
+
+        It takes no further share of the error rate: of two variants only the worse one can be claimed wrongly, once
+        with and once without them, and claims are paid for in both directions.
+        """
+        shown = ~np.eye(len(self.used), dtype=np.bool_)
+        for i, (goal, no_worse, worse) in enumerate(zip(self.goals[1:], self._no_worse, self._worse, strict=True), 1):
+            exact = goal.slack == goal.tolerance == 0
+            learnt = (worse.best.T >= self._claim_at) | (exact & (no_worse.best >= self._claim_at))
+            shown &= self.leads(i) >= 0 if goal.given else learnt
         return shown
 
     def harmless(self, at: float, *, first: bool = False) -> NDArray[np.bool_]:
@@ -406,8 +433,13 @@ class Duels:
         return np.where(n > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(n, 1), math.nan)
 
     def inherit(self, slot: int, rivals: NDArray[np.int64]) -> None:
-        """Let evidence that rests on a variant rest on those that are better than it on every goal."""
-        self.bet_on[np.ix_(rivals, self.bet_on[slot])] = True
+        """Let evidence that rests on a variant rest on those that are better than it on every goal.
+
+        Where one of these has bet on it, that part of its wealth was luck, and what it won on others counts.
+        """
+        for rival in rivals:
+            self.bet_on[rival] |= self.bet_on[slot]
+            self.bet_on[rival, rival] = False
         self.bet_on[slot] = False
 
     def forget(self, chosen: NDArray[np.bool_]) -> None:

@@ -24,8 +24,8 @@ class Race(Contest):
 
     A variant is covered by one that is no worse on every goal, beyond the goal's slack and tolerance. The first goal is
     bet on by one wealth a variant, Holm's method corrects for the number of variants; further goals are claims of every
-    pair that share a part of the error rate, as are limits. Rivals that dropped another variant within the slack may be
-    dropped themselves only without it: no chain of small losses adds up. Variants may come while others race; the
+    pair that share a part of the error rate, as are limits. Rivals that dropped another variant within slack or
+    tolerance may be dropped themselves only without: no chain of small losses adds up. Variants may come while others race; the
     guarantee is over all `family` of them.
 
     Args:
@@ -49,7 +49,6 @@ class Race(Contest):
         stakes = Stakes((-first.slack, 0.0), (first.ratio, 1.0), first.slack)
         super().__init__(goals, total, family, alpha=alpha, limits=limits, stakes=stakes)
         self._alpha_keep = alpha
-        self._transitive = all(goal.given for goal in goals[1:])
         self._barred: set[int] = set()
         self._restarts: dict[int, int] = {}
 
@@ -73,20 +72,19 @@ class Race(Contest):
         """Drop what the rivals cover on which a wealth has grown large."""
         duels = self._duels
         weak, strict = (wealths.best for wealths in duels.against)
-        no_worse = duels.no_worse
+        no_worse, never_worse = duels.no_worse, duels.never_worse
         self._forget(np.asarray((duels.bet_on & duels.shown_worse).any(axis=0)))
         for arm, slot in [(arm, self._slots[arm]) for arm in self.open]:
             left = max(self._family - self._n_dropped - 1, 1)
             at = math.log(left / (self._alpha * _share(self._restarts.get(arm, 0))))
             rivals = np.flatnonzero(duels.bet_on[:, slot])
-            sure = strict[slot] >= at
-            if not (sure or (weak[slot] >= at and arm not in self._barred)):
-                continue
-            if not no_worse[rivals, slot].all():
+            sure = strict[slot] >= at and never_worse[rivals, slot].all()
+            loose = max(strict[slot], weak[slot]) >= at and no_worse[rivals, slot].all() and arm not in self._barred
+            if not len(rivals) or not (sure or loose):
                 continue
             arms = {other: name for name, other in self._slots.items()}
             self._drop(arm, "beaten", rivals)
-            if sure and self._transitive:
+            if sure:
                 duels.inherit(slot, rivals)
             else:
                 self._barred |= {arms[int(rival)] for rival in rivals}
