@@ -320,7 +320,7 @@ class Duels:
                       self.total - column, meets, on)  # fmt: skip
 
     def _rivals(self, live: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Pairs whose row keeps the limits, or is the only rival, and is shown, or clearly seems, to be no worse on further goals."""
+        """Pairs whose row may be bet on, and is shown, or clearly seems, to be no worse on further goals."""
         pair = np.ix_(live, live)
         fitting = self.fits[live] if self.only is None else live == self.only
         likely = np.repeat(fitting[:, None], len(live), axis=1)
@@ -394,7 +394,7 @@ class Duels:
         shown = ~np.eye(len(self.used), dtype=np.bool_)
         for i, (goal, no_worse, worse) in enumerate(zip(self.goals[1:], self._no_worse, self._worse, strict=True), 1):
             exact = goal.slack == goal.tolerance == 0
-            learnt = (worse.best.T >= self._claim_at) | (exact & (no_worse.best >= self._claim_at))
+            learnt = (worse.best >= self._claim_at).T | (exact & (no_worse.best >= self._claim_at))
             shown &= self.leads(i) >= 0 if goal.given else learnt
         return shown
 

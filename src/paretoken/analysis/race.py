@@ -25,8 +25,8 @@ class Race(Contest):
     A variant is covered by one that is no worse on every goal, beyond the goal's slack and tolerance. The first goal is
     bet on by one wealth a variant, Holm's method corrects for the number of variants; further goals are claims of every
     pair that share a part of the error rate, as are limits. Rivals that dropped another variant within slack or
-    tolerance may be dropped themselves only without: no chain of small losses adds up. Variants may come while others race; the
-    guarantee is over all `family` of them.
+    tolerance may be dropped themselves only without: no chain of small losses adds up. Variants may come while others
+    race; the guarantee is over all `family` of them.
 
     Args:
         goals: What decides, the first maximised metric first.
