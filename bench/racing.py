@@ -5,8 +5,9 @@
 On each recorded set the samples come in random orders. Our rule, with mean costs given and with costs learnt, stands
 beside asking everything, a naive interval that is tested again every 5 samples, and successive halving. A front is
 wrong if a variant is left out that no variant on it covers: as cheap (within the tolerance) and not worse by more than
-epsilon. The last part puts rivals exactly beyond the margin. Prints tables on stderr and one line of JSON per figure on
-stdout.
+epsilon. `cheapest` looks for the cheapest variant within epsilon of the best; it is wrong if the winner is not, or if a
+cheaper one is within half of epsilon. The last part puts rivals exactly beyond the margin, with two to four objectives.
+Prints tables on stderr and one line of JSON per figure on stdout.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ EPSILON, ALPHA, TOLERANCE = 0.02, 0.05, 0.1
 BLOCK = 8
 TARGETS = {"wildbench_scores": 0.20, "llmrouter_9models_scores": 0.18, "arena_bench": 0.68}
 LEARNT_TARGETS = {"wildbench_scores": 0.27}
+CHEAPEST_TARGETS = {"wildbench_scores": 0.17, "llmrouter_9models_scores": 0.13, "arena_bench": 0.30}
 
 
 @dataclass(frozen=True)
@@ -222,24 +224,62 @@ def compete(name: str, table: Table, orders: int) -> None:
             ">= 0.99" if rule == "" else "none")  # fmt: skip
 
 
+def look_for_cheapest(name: str, table: Table, orders: int) -> None:
+    """The cheapest variant that is good enough, on random orders."""
+    rng = np.random.default_rng(11)
+    quality, cost = table.means
+    drawn = [rng.permutation(len(table.quality)) for _ in range(orders)]
+    for kind, learnt, target in (("", False, f"<= {CHEAPEST_TARGETS[name]}"), ("_learned_cost", True, "none")):
+        found = [cheapest(table, order, learnt=learnt) for order in drawn]
+        cells = np.array([asked.sum() / table.quality.size for asked, _ in found])
+        wrong = np.array([misses(winner, quality, cost, TOLERANCE * learnt) for _, winner in found], float)
+        say(f"cheapest_cells{kind}.{name}", cells, float(np.median(cells)), "of all cells", target)
+        say(f"cheapest_wrong_rate{kind}.{name}", wrong, float(wrong.mean()), "of the orders", f"<= {ALPHA}")
+
+
+def ladder(rng: np.random.Generator, n: int, k: int, step: float, low: float) -> NDArray[np.float64]:
+    """Values of variants whose means lie exactly a step apart, the first at `low`; shape `(n, k)`."""
+    steps = low + np.arange(k) * step
+    noise = rng.choice([-0.3, 0.3], (n, k)) if rng.random() < 0.5 else rng.beta(0.4, 0.8, (n, k)) - 1 / 3
+    values = np.clip(steps + 0.5 * (noise - noise.mean(axis=0)), 0, 1)
+    return np.asarray((values + steps - values.mean(axis=0)).clip(0, 1))
+
+
 def stress(runs: int) -> None:
     """Rivals that are cheaper and just too bad to cover anything: dropping a variant is always an error."""
     rng = np.random.default_rng(12)
     wrong = []
     for _ in range(runs):
-        k, n = int(rng.integers(3, 9)), 200
-        steps = np.arange(k) * (EPSILON + 1e-9)
-        noise = rng.choice([-0.3, 0.3], (n, k)) if rng.random() < 0.5 else rng.beta(0.4, 0.8, (n, k)) - 1 / 3
-        noise -= noise.mean(axis=0)
-        quality = np.clip(0.45 + steps + 0.5 * noise, 0, 1)
-        quality += 0.45 + steps - quality.mean(axis=0)
+        k, n, learnt = int(rng.integers(3, 9)), 200, bool(rng.random() < 0.5)
         cost = np.repeat((np.arange(k) + 1.0)[None, :] / 1e5, n, axis=0) * rng.uniform(0.5, 1.5, (n, k))
-        table = Table(quality.clip(0, 1), cost)
-        learnt = bool(rng.random() < 0.5)
+        table = Table(ladder(rng, n, k, EPSILON + 1e-9, 0.45), cost)
         _, front = race(table, rng.permutation(n), learnt=learnt)
-        tolerance = TOLERANCE if learnt else 0.0
-        wrong.append(bool(uncovered(front, *table.means, epsilon=EPSILON, tolerance=tolerance)))
+        wrong.append(bool(uncovered(front, *table.means, epsilon=EPSILON, tolerance=TOLERANCE * learnt)))
     say("null_error_rate", np.array(wrong, float), float(np.mean(wrong)), "of the runs", f"<= {ALPHA}")
+
+
+def stress_many(runs: int) -> None:
+    """Three and four objectives; a rival that is better on all others is just too bad on one, drawn for each run."""
+    rng = np.random.default_rng(13)
+    wrong = []
+    for _ in range(runs):
+        k, n, n_goals = int(rng.integers(3, 7)), 200, int(rng.integers(3, 5))
+        hard = int(rng.integers(n_goals - 1))
+        rising, falling = ladder(rng, n, k, EPSILON + 1e-9, 0.3), ladder(rng, n, k, 0.1, 0.2)[:, ::-1]
+        metrics = [rising if i == hard else falling for i in range(n_goals - 1)]
+        cost = np.repeat((np.arange(k) + 1.0)[None, :] / 1e5, n, axis=0) * rng.uniform(0.5, 1.5, (n, k))
+        goals = [Goal(f"metric {i}", slack=EPSILON) for i in range(n_goals - 1)]
+        found = Race([*goals, Goal("cost", larger_is_better=False, tolerance=TOLERANCE)], n, k, alpha=ALPHA)
+        for arm in range(k):
+            found.add([(0.0, 1.0)] * (n_goals - 1) + [(0.0, cost[:, arm].max())])
+        values = np.stack([*metrics, cost])[:, rng.permutation(n)]
+        while found.asked:
+            for arm in found.asked:
+                start = found.length(arm)
+                found.put(arm, values[:, start : start + BLOCK, arm])
+            found.decide()
+        wrong.append(len(found.chosen) < k)
+    say("null_error_rate.many_objectives", np.array(wrong, float), float(np.mean(wrong)), "of the runs", f"<= {ALPHA}")
 
 
 def main() -> None:
@@ -255,8 +295,11 @@ def main() -> None:
         if name not in sets or not (options.data / f"{name}.parquet").is_file():
             print(f"left out: {name} or its cost model is not in {options.data}", file=sys.stderr)
             continue
-        compete(name, load(options.data, name, sets[name]), 5 if options.quick else 100)
+        table, orders = load(options.data, name, sets[name]), 5 if options.quick else 100
+        compete(name, table, orders)
+        look_for_cheapest(name, table, orders)
     stress(100 if options.quick else 1000)
+    stress_many(50 if options.quick else 1000)
 
 
 if __name__ == "__main__":

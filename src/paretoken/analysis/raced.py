@@ -11,8 +11,7 @@ import numpy as np
 
 from paretoken.analysis.estimate import Estimate, t_interval
 from paretoken.analysis.hypervolume import Box, bootstrap_hypervolume
-from paretoken.analysis.raceplan import RacePlan
-from paretoken.analysis.sequences import Betting
+from paretoken.analysis.raceplan import RacePlan, interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from paretoken.analysis.panel import Panel
     from paretoken.core.trials import RunInfo
 
-END_ERROR = 0.025
-"""Error of each end of a variant's interval."""
 MIN_COMMON = 8
 """Samples that the chosen variants must have in common before an interval is given to their hypervolume."""
 MOST_NAMED = 8
@@ -152,12 +149,9 @@ class RaceOutcome:
 
     def estimate(self, variant: str, name: str, estimate: Estimate) -> Estimate:
         """An estimate with an interval that holds at every look, of the mean over these samples."""
-        ends = self.ends(variant, name)
-        values = self._values(self.selection, variant, name)
-        if ends is None or not len(values) or values.min() < ends[0] or values.max() > ends[1]:
-            return replace(estimate, low=None, high=None)
-        total = len(self.selection.samples)
-        low, high = Betting(values, np.ones(len(values)), *ends, horizon=total, total=total).interval(END_ERROR)
+        values, ends = self._values(self.selection, variant, name), self.ends(variant, name)
+        found = None if ends is None else interval(values, ends, len(self.selection.samples))
+        low, high = found or (None, None)
         return replace(estimate, low=low, high=high)
 
     def _values(self, panel: Panel, variant: str, name: str) -> NDArray[np.float64]:

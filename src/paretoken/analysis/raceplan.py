@@ -12,6 +12,7 @@ from paretoken.analysis.cheapest import CheapestRace
 from paretoken.analysis.contest import Unraced
 from paretoken.analysis.duels import Goal, Limit
 from paretoken.analysis.race import Race
+from paretoken.analysis.sequences import Betting
 from paretoken.core.errors import ScoreError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from paretoken.analysis.contest import Contest
 
 ERROR_RATE = "error_rate"
+END_ERROR = 0.025
+"""Error of each end of a variant's interval."""
 
 
 @dataclass(frozen=True)
@@ -143,3 +146,17 @@ class RacePlan:
                 raise ScoreError(f"{name} = {outside[0]:g} lies outside [{low:g}, {high:g}], on which the race rests: "
                                  "correct the scorer, or declare `range` in the plan")  # fmt: skip
         return rows.reshape(len(self.names), len(samples))
+
+
+def interval(values: NDArray[np.float64], ends: tuple[float, float], total: int) -> tuple[float, float] | None:
+    """95 % bounds of the mean over a finite number of samples, that hold at every look.
+
+    Args:
+        values: Of the samples seen so far, in drawn order, shape `(n,)`.
+        ends: Least and largest value; where they are not finite, or not kept, there are no bounds.
+        total: All samples.
+    """
+    low, high = ends
+    if not len(values) or not math.isfinite(high - low) or values.min() < low or values.max() > high:
+        return None
+    return Betting(values, np.ones(len(values)), low, high, horizon=total, total=total).interval(END_ERROR)

@@ -26,6 +26,7 @@ for verb in (
     experiments.init,
     experiments.plan,
     experiments.run,
+    experiments.cheapest,
     experiments.compare,
     experiments.front,
     experiments.report,

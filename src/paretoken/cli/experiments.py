@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from paretoken.experiment.api import Outcome
     from paretoken.experiment.design import Design
     from paretoken.experiment.forecast import Forecast
+    from paretoken.experiment.race_outlook import RaceOutlook
     from paretoken.experiment.reach import Outlook
+    from paretoken.experiment.spec import Spec
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
@@ -54,23 +56,26 @@ def plan(
     """Count calls and tokens and forecast the cost. Spends nothing, but for a --pilot."""
     from paretoken.experiment.api import plan as make_plan
     from paretoken.experiment.edited import edit_changes
+    from paretoken.experiment.race_outlook import race_outlook
     from paretoken.experiment.reach import recorded_outlook
     from paretoken.report.comparisons import edit_rows
     from paretoken.report.overview import forecast_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
     design, forecast = make_plan(spec, limit=limit)
-    outlooks, changes = recorded_outlook(design), edit_changes(design)
+    outlooks, changes, racing = recorded_outlook(design), edit_changes(design), race_outlook(design, forecast)
     if as_json:
         variants = [variant.body() for variant in forecast.variants]
         body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants,
                 "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks],
-                "edits": [asdict(change) for change in changes]}  # fmt: skip
+                "edits": [asdict(change) for change in changes],
+                "race": None if racing is None else {**asdict(racing), "verdict": racing.verdict}}  # fmt: skip
         print_json(body | ({} if outcome is None else {"pilot": _pilot_body(outcome)}))
     else:
         say(design.spec.question or design.spec.experiment)
         print_rows(forecast_rows(forecast))
         _say_forecast(forecast, len(design.samples), spec)
+        _say_racing(racing, design, spec)
         _say_outlook(outlooks, design, spec)
         print_rows(edit_rows(changes), title="what edits do to the prompts")
         _say_dropped(design.dropped)
@@ -149,6 +154,54 @@ def run(
         _say_tracking(outcome.results)
     _note_ending(outcome, spec)
     raise typer.Exit(outcome.exit_code)
+
+
+def cheapest(
+    spec: SpecPath,
+    metric: Annotated[str | None, typer.Option("--metric", help="What must be good enough.")] = None,
+    within: Annotated[
+        float | None, typer.Option("--within", help="Loss against the best that is good enough, in its unit.")
+    ] = None,
+    of: Annotated[str, typer.Option("--of", help="A variant that stands for the best, e.g. today's.")] = "best",
+    alpha: Annotated[float, typer.Option("--alpha", help="Error rate.")] = 0.05,
+    tolerance: Annotated[str, typer.Option("--tolerance", help="Cost difference that does not matter.")] = "5%",
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Find the cheapest variant that is good enough: within a margin of the best, or above the spec's floors.
+
+    A spec whose own plan is `cheapest` is run as it is; of any other the variants are taken.
+    """
+    from paretoken.core.errors import SpecError
+    from paretoken.experiment.api import run as run_experiment
+    from paretoken.experiment.spec import load_spec
+
+    own = load_spec(spec)[0]
+    if own.plan.cheapest is not None and metric is None and within is None:
+        instead = None
+    elif within is None and not own.subject_to:
+        raise SpecError("nothing says what is good enough.", fix="Add --within 0.02, or floors to the spec: "
+                        'subject_to: {NAME: ">= 0.60"}.', file=spec)  # fmt: skip
+    else:
+        wanted = {} if within is None else {"metric": metric or _main_metric(own, spec), "within": within, "of": of}
+        instead = {"cheapest": {**wanted, "alpha": alpha, "tolerance": {"list_usd": tolerance}}}
+    with live_progress() as on_progress, _resumable():
+        outcome = run_experiment(spec, limit=limit, instead=instead, on_progress=on_progress)
+    if as_json:
+        ended = {"status": outcome.ending.status, "reason": outcome.ending.reason}
+        print_json(_results_body(outcome.results) | ended)
+    else:
+        _say_results(outcome.results)
+    _note_ending(outcome, spec)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _main_metric(spec: Spec, path: Path) -> str:
+    from paretoken.core.errors import SpecError
+
+    if not spec.maximize:
+        raise SpecError("the spec maximises nothing.", fix="Say what must be good enough: --metric NAME.", file=path)
+    return spec.maximize[0]
 
 
 def compare(
@@ -302,6 +355,28 @@ def _picture(outcome: Outcome) -> str | None:
 
         save_front(outcome.results, path)
     return str(path)
+
+
+def _say_racing(racing: RaceOutlook | None, design: Design, spec: Path) -> None:
+    """What racing may save, and what the budget can settle."""
+    if design.searches:
+        size = "endless" if design.space.size is None else f"{design.space.size:,} variants"
+        say(f"search: {len(design.variants)} variants of a space of {size}; the rows above are random ones of them")
+    if racing is None:
+        return
+    say(f"racing: from ${racing.least_usd:.6f}, if all is settled by the first samples, to ${racing.most_usd:.6f}, the "
+        "cost without it")  # fmt: skip
+    if (found := racing.rehearsal) is not None:
+        middle, low, high = (100 * share for share in found.share)
+        say(f"expected: {middle:.0f} % of the cost without it, 90 % interval {low:.0f} to {high:.0f} %: "
+            f"${middle / 100 * racing.most_usd:.6f} (rehearsed on {found.samples} recorded samples of "
+            f"{found.variants} variants)")  # fmt: skip
+    elif not design.searches:
+        say(f"expected: unknown, too few recorded answers; `paretoken plan {spec} --pilot 16` sends some first")
+    if not design.plan.get("tolerance"):
+        say("no tolerance is declared: variants that cost nearly the same race to the end; see `tolerance` in README")
+    if racing.verdict:
+        say(racing.verdict)
 
 
 def _say_outlook(outlooks: Sequence[Outlook], design: Design, spec: Path) -> None:

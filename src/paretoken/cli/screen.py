@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -15,6 +16,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from paretoken.analysis.estimate import Estimate
+    from paretoken.experiment.raceplanner import BoardRow
     from paretoken.experiment.runner import Progress
 
 PIPE_WIDTH = 200
@@ -59,23 +62,57 @@ def _cell(value: Any) -> Text:
     return Text(f"{value:,.6g}" if isinstance(value, float) else str(value))
 
 
+BOARD_S = 2.0
+"""How often the table of a race is drawn anew [s]."""
+MOST_ROWS = 20
+"""Most variants that it shows."""
+
+
 @contextmanager
 def live_progress() -> Iterator[Callable[[Progress], None]]:
-    """A progress line on stderr; silent where stderr is no terminal."""
+    """A progress line on stderr, under a table of the variants left where a race goes on; silent without a terminal."""
+    from rich.console import Group
+    from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    bar = Bar(
-        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
-        console=console, transient=True, disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("run", total=None, state="")
+    bar = Bar(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    task = bar.add_task("run", total=None, state="")
+    shown_s = 0.0
+    with Live(bar, console=Console(stderr=True), transient=True, auto_refresh=sys.stderr.isatty()) as live:
 
         def update(progress: Progress) -> None:
+            nonlocal shown_s
             limit = "" if progress.limit_usd is None else f" of ${progress.limit_usd:f}"
             state = f"${progress.spent_usd:.6f}{limit} · {progress.hits} cached · {progress.failed} failed"
             bar.update(task, total=progress.total, completed=progress.done, state=state)
+            now_s = monotonic()
+            if sys.stderr.isatty() and progress.board is not None and now_s - shown_s > BOARD_S:
+                rows = progress.board()
+                shown_s = monotonic()
+                live.update(Group(_board(rows), bar))
 
         yield update
+
+
+def _board(rows: Sequence[BoardRow]) -> Table:
+    """The variants that are left in a race."""
+    names = list(rows[0].estimates) if rows else []
+    kept = sum(row.kept for row in rows)
+    title = f"{len(rows)} variants left: {kept} on the front so far, {len(rows) - kept} undecided"
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("variant", *names, "n", ""):
+        table.add_column(name, justify="right" if name in (*names, "n") else "left")
+    for row in rows[:MOST_ROWS]:
+        cells = [_interval(row.estimates.get(name)) for name in names]
+        table.add_row(Text(row.label), *cells, str(row.n), "front" if row.kept else "")
+    if len(rows) > MOST_ROWS:
+        table.add_row(Text(f"and {len(rows) - MOST_ROWS} more"))
+    return table
+
+
+def _interval(estimate: Estimate | None) -> Text:
+    if estimate is None:
+        return Text("-")
+    ends = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.3g}, {estimate.high:.3g}]"
+    return Text(f"{estimate.mean:.4g}{ends}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.clock import SystemClock
+from paretoken.core.errors import SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
@@ -31,7 +32,7 @@ from paretoken.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from paretoken.analysis.gate import Gate
     from paretoken.analysis.results import Results
@@ -119,6 +120,8 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
     async def count() -> Forecast:
         file = database_path(design.root)
         try:
+            if design.plan["kind"] in RACING:
+                await design.look_up_recorded()
             if not file.is_file():
                 return await forecast(design, None, clock)
             with Database(file) as database:
@@ -138,6 +141,7 @@ def run(
     retry_errors: bool = False,
     pilot: int | None = None,
     aa: bool = False,
+    instead: Mapping[str, object] | None = None,
     fail_if: Sequence[str] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
@@ -151,6 +155,7 @@ def run(
         retry_errors: Send failed calls of the run again.
         pilot: Stop after this many samples of the drawn order; the run goes on from there later.
         aa: Check the A/B test itself: between arms that are alike it must find no difference.
+        instead: A plan to take in place of the spec's, e.g. `{"cheapest": {"metric": "chrf", "within": 0.02}}`.
         fail_if: Conditions that make the exit code 1, e.g. `bertscore_f1 worse or undecided`.
         on_progress: Called after every call.
         clock: Time.
@@ -160,7 +165,7 @@ def run(
         StoreError: The records cannot be written.
     """
     coroutine = run_async(
-        path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, fail_if=fail_if,
+        path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, instead=instead, fail_if=fail_if,
         on_progress=on_progress, clock=clock,
     )  # fmt: skip
     return asyncio.run(coroutine)
@@ -174,13 +179,17 @@ async def run_async(
     retry_errors: bool = False,
     pilot: int | None = None,
     aa: bool = False,
+    instead: Mapping[str, object] | None = None,
     fail_if: Sequence[str] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
     """`run`, inside a running event loop."""
     clock = clock or SystemClock()
-    design = load_design(Path(path), clock, limit=limit, aa=aa)
+    design = load_design(Path(path), clock, limit=limit, aa=aa, instead=instead)
+    if pilot and design.searches:
+        raise SpecError("a search has no pilot: it decides itself what to try.", fix="Give it a small budget first: "
+                        "what it pays for is not paid again.", file=design.path, field="plan.search")  # fmt: skip
     try:
         gates = _gates(design, fail_if)
         file = database_path(design.root)
@@ -287,6 +296,7 @@ async def _go_on(
         await design.look_up_recorded()
     planner = design.planner(pilot, info.lock, study)
     findings = Findings(book, design, info, planner, clock)
+    progress.board = getattr(planner, "board", None)
     try:
         on_progress(progress)
         ending = await drive(planner, engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)

@@ -146,6 +146,7 @@ class Design:
             concurrency=self.spec.concurrency,
             whole=not plan.races,
             variants=[variant.id for variant in self.variants],
+            label=self.label,
         )
 
     def content(self, sample: Sample, *, full: bool) -> dict[str, object]:
@@ -272,12 +273,16 @@ class Design:
             "track": spec.track,
         }
 
+    def label(self, variant: Variant) -> str:
+        """The short label of a variant of this design."""
+        return self.space.label(variant) if self.searches else self.labels[variant.id]
+
     def rows(self, variants: Iterable[Variant]) -> list[dict[str, Any]]:
         """Variants as the lock lists them."""
         return [
             {
                 "id": v.id,
-                "label": self.space.label(v) if self.searches else self.labels[v.id],
+                "label": self.label(v),
                 "prompt": v.prompt,
                 "model": v.model,
                 "params": dict(v.params),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from paretoken.analysis.estimate import Estimate
+from paretoken.analysis.raceplan import interval
 from paretoken.core.trials import Cell, Done, Trial, Wait
 from paretoken.experiment.planners import BLOCK, by_sample, sample_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from paretoken.analysis.contest import Decision
@@ -25,6 +28,22 @@ if TYPE_CHECKING:
 
 GROWTH = 0.25
 """Largest share by which a variant's samples grow between two decisions, where more than a block is asked at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRow:
+    """What is known of a variant while the race goes on.
+
+    Attributes:
+        n: Samples answered.
+        kept: It is on the front so far; else it is open.
+        estimates: Means with intervals that hold at every look, by name.
+    """
+
+    label: str
+    n: int
+    kept: bool
+    estimates: Mapping[str, Estimate]
 
 
 class Entrants(Protocol):
@@ -80,6 +99,7 @@ class RacePlanner:
         concurrency: Cells that may be on the way at once; small rounds are made larger as far as `GROWTH` allows.
         whole: Every variant answers all samples at once.
         variants: Ids of the entrants in their order, where that is known.
+        label: Names a variant for the board.
 
     Attributes:
         findings: What is decided so far, for the run's lock: a new mapping whenever it changes.
@@ -97,8 +117,9 @@ class RacePlanner:
         concurrency: int,
         whole: bool = False,
         variants: Sequence[str] = (),
+        label: Callable[[Variant], str] = lambda variant: variant.id,
     ) -> None:
-        self._entrants, self._plan, self._most_of = entrants, plan, most
+        self._entrants, self._plan, self._most_of, self._label = entrants, plan, most, label
         self._samples, self._held_out = plan.parts(samples)
         self._contest = plan.contest(len(self._samples), variants)
         self._repeats, self._seed, self._concurrency, self._whole = repeats, seed, concurrency, whole
@@ -202,6 +223,26 @@ class RacePlanner:
         }
         self.findings = {"samples": len(self._samples), "held_out": len(self._held_out), "decisions": decided,
                          "most": dict(zip(ids, self._most, strict=True))}  # fmt: skip
+
+    def board(self) -> list[BoardRow]:
+        """Variants that are not dropped, the cheapest first."""
+        rows = []
+        for arm, variant in enumerate(self._variants):
+            decision = self._contest.decisions.get(arm)
+            if decision is None or decision.fate == "kept":
+                n = self._contest.length(arm)
+                estimates = self._estimates(arm, self._samples[:n])
+                rows.append(BoardRow(self._label(variant), n, decision is not None, estimates))
+        return sorted(rows, key=lambda row: row.estimates["list_usd"].mean if "list_usd" in row.estimates else 0.0)
+
+    def _estimates(self, arm: int, samples: Sequence[str]) -> dict[str, Estimate]:
+        values = self._read(arm, samples) if samples else np.empty((0, 0))
+        found = {}
+        for name, row, ends in zip(self._plan.names, values, self._plan.ends(self._most[arm]), strict=False):
+            if len(known := row[~np.isnan(row)]):
+                low, high = interval(known, ends, len(self._samples)) or (None, None)
+                found[name] = Estimate(float(known.mean()), low, high, len(known))
+        return found
 
     def _reason(self) -> str:
         raced = set(self._samples)

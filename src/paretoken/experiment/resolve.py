@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from paretoken.experiment.source import Source
 
 
-def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool = False) -> Design:
+def load_design(
+    path: Path,
+    clock: Clock,
+    *,
+    limit: int | None = None,
+    aa: bool = False,
+    instead: Mapping[str, object] | None = None,
+) -> Design:
     """Resolve a spec.
 
     Args:
@@ -41,12 +48,13 @@ def load_design(path: Path, clock: Clock, *, limit: int | None = None, aa: bool 
         clock: Dates the price rows.
         limit: Use at most this many samples.
         aa: Test the A/B test: make its two arms alike.
+        instead: A plan to take in place of the spec's.
 
     Raises:
         SpecError: Anything in it cannot be used; nothing was spent.
         PriceError: A model has no price.
     """
-    spec, entries, source = load_spec(path)
+    spec, entries, source = load_spec(path, instead)
     folder = source.path.resolve().parent
     take = min((n for n in (spec.dataset.take, limit) if n is not None), default=None)
     dataset = load_dataset(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from paretoken.core.protocols import Planner
     from paretoken.core.trials import Record
+    from paretoken.experiment.raceplanner import BoardRow
 
 PRECEDENCE = (2, 5, 4, 3, 1)
 """Exit codes, the one that says most first: which of several errors a run ends with."""
@@ -35,6 +36,7 @@ class Progress:
         billed_usd: Spent now [USD].
         spent_usd: Spent by the whole run, in earlier parts too and on calls whose outcome is unknown [USD].
         limit_usd: The run's cap, if there is one [USD].
+        board: Gives what a race knows of the variants that are left; None for other plans.
     """
 
     total: int
@@ -45,6 +47,7 @@ class Progress:
     billed_usd: Decimal = Decimal(0)
     spent_usd: Decimal = Decimal(0)
     limit_usd: Decimal | None = None
+    board: Callable[[], list[BoardRow]] | None = None
 
     def count(self, record: Record) -> None:
         """Take the outcome of one call."""
@@ -101,11 +104,11 @@ async def drive(
                 trial = flying.pop(task)
                 try:
                     records = task.result()
+                    planner.tell(trial, records)
                 except ParetokenError as error:
                     if stopped is None or _rank(error) < _rank(stopped):
                         stopped = error
                 else:
-                    planner.tell(trial, records)
                     on_trial(trial, records)
     finally:
         for task in flying:

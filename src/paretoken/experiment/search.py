@@ -9,7 +9,7 @@ import numpy as np
 
 from paretoken.analysis.estimate import quantile
 from paretoken.analysis.objectives import LATENCY_QUANTILES
-from paretoken.analysis.sequences import Betting
+from paretoken.analysis.raceplan import interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from paretoken.core.trials import Variant
     from paretoken.experiment.raceplanner import Ends, Samples
     from paretoken.experiment.study import Study
-
-END_ERROR = 0.025
-"""Error of each end of the intervals that a study shows."""
 
 
 class SearchEntrants:
@@ -86,9 +83,8 @@ class SearchEntrants:
             attrs["breaks"] = list(decision.limits)
         for name, (low, high) in ends.items():
             seen = columns[name][~np.isnan(columns[name])]
-            if len(seen) and high < math.inf:
-                sequence = Betting(seen, np.ones(len(seen)), low, high, horizon=self._total, total=self._total)
-                attrs[f"{name}_interval"] = [float(end) for end in sequence.interval(END_ERROR)]
+            if (found := interval(seen, (low, high), self._total)) is not None:
+                attrs[f"{name}_interval"] = [float(end) for end in found]
         self._study.tell(number, values, margins, attrs)
 
 

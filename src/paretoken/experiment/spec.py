@@ -15,6 +15,7 @@ from paretoken.core.registry import suggest
 from paretoken.experiment.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from paretoken.core.errors import SpecError
@@ -322,8 +323,14 @@ class Spec(Strict):
         return {name: (text[:2], text[2:].strip()) for name, text in self.subject_to.items()}
 
 
-def load_spec(path: Path) -> tuple[Spec, list[ModelSpec | ReplaySpec], Source]:
+def load_spec(
+    path: Path, instead: Mapping[str, object] | None = None
+) -> tuple[Spec, list[ModelSpec | ReplaySpec], Source]:
     """Read and check a spec file.
+
+    Args:
+        path: The file or its folder.
+        instead: A plan to take in place of the file's.
 
     Returns:
         The spec, its entries of `models` in order, and the source for further complaints.
@@ -332,8 +339,9 @@ def load_spec(path: Path) -> tuple[Spec, list[ModelSpec | ReplaySpec], Source]:
         SpecError: With file, line, field and the nearest valid key.
     """
     source = Source(path)
+    data = source.data if instead is None else {**source.data, "plan": dict(instead)}
     try:
-        spec = Spec.model_validate(source.data)
+        spec = Spec.model_validate(data)
     except ValidationError as error:
         raise complaint(source, error) from error
     models: list[ModelSpec | ReplaySpec] = []
