@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from paretoken.analysis.estimate import Estimate, t_interval
+from paretoken.analysis.estimate import Estimate, quantile, t_interval
 from paretoken.analysis.hypervolume import Box, bootstrap_hypervolume
+from paretoken.analysis.objectives import LATENCY_QUANTILES
 from paretoken.analysis.raceplan import RacePlan, interval
 
 if TYPE_CHECKING:
@@ -123,7 +124,28 @@ class RaceOutcome:
     def departures(self) -> dict[str, Departure]:
         """What became of every variant, by id."""
         decided: dict[str, Any] = self._found.get("decisions", {})
-        return {id_: self._departure(id_, decided.get(id_)) for id_ in self._labels}
+        left = {id_: self._departure(id_, decided.get(id_)) for id_ in self._labels}
+        return left if self.plan.races else self._compared(left)
+
+    def _compared(self, left: Mapping[str, Departure]) -> dict[str, Departure]:
+        """Where nobody could leave early, those that others beat at their values, quantiles too, are beaten."""
+        signs = {**dict.fromkeys(self._objectives.minimize, 1.0), **dict.fromkeys(self._objectives.maximize, -1.0)}
+        done = [id_ for id_, departure in left.items() if departure.fate == "kept"]
+        rows = [[sign * self._value(id_, name) for name, sign in signs.items()] for id_ in done]
+        points = np.nan_to_num(np.array(rows, dtype=float).reshape(len(rows), len(signs)), nan=math.inf)
+        found = dict(left)
+        for id_, own in zip(done, points, strict=True):
+            better = np.all(points <= own, axis=1) & np.any(points < own, axis=1)
+            if better.any():
+                by = tuple(self._labels[other] for other, wins in zip(done, better, strict=True) if wins)
+                found[id_] = Departure("beaten", left[id_].n, by)
+        return found
+
+    def _value(self, variant: str, name: str) -> float:
+        """A mean, or a quantile such as `latency_s.p95`; NaN without values."""
+        of, _, q = name.partition(".")
+        values = self._values(self.selection, variant, of)
+        return quantile(values, LATENCY_QUANTILES[q]) if q and len(values) else _mean(values)
 
     def _departure(self, variant: str, body: Mapping[str, Any] | None) -> Departure:
         if body is None:
