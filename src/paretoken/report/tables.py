@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from paretoken.analysis.verdict import Comparison, Judgement
 
 Cell = str | float | None
+CHOSEN = ("front", "cheapest")
+"""How variants stand that are to be chosen from."""
 MOST_RELATIVE = 10.0
 """Ratio above which the end of a relative interval says nothing."""
 
@@ -37,11 +39,11 @@ def front_rows(results: Results) -> list[dict[str, Cell]]:
     Returns:
         One row per variant that has records: `variant, id, n`; each metric and `<metric>_plus_minus`, how far its
         interval reaches on the longer side; `list_usd_per_1k_calls`; `saving_percent` against the dearest variant;
-        `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: `front`, or why it is not.
+        `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: as `standing_words`.
     """
     dearest = max((cost for s in results.summaries if (cost := s.value("list_usd")) is not None), default=None)
     rows = [_row(standing, results.metrics, dearest) for standing in results.standings]
-    return sorted(rows, key=lambda row: (row["standing"] != "front", _none_last(row["list_usd_per_1k_calls"])))
+    return sorted(rows, key=lambda row: (row["standing"] not in CHOSEN, _none_last(row["list_usd_per_1k_calls"])))
 
 
 def _row(standing: Standing, metrics: Sequence[str], dearest: float | None) -> dict[str, Cell]:
@@ -71,12 +73,12 @@ def _half(estimate: Estimate) -> float | None:
 
 
 def standing_words(standing: Standing) -> str:
-    """`front`, or the reason why a variant is not on it."""
+    """`front`, or `cheapest` where that one was looked for, or the reason why a variant is not it."""
     left = standing.departure
-    if left is not None and left.fate not in ("kept", "open"):
+    if left is not None and (left.fate not in ("kept", "open") or (left.fate, left.kept_as) == ("open", "cheapest")):
         return left.words
     if standing.on_front:
-        return "front" if left is None or left.fate == "kept" else "front so far"
+        return "front" if left is None else left.words if left.fate == "kept" else "front so far"
     if standing.broken:
         return f"breaks {'; '.join(standing.broken)}"
     if standing.unknown:
@@ -136,7 +138,7 @@ def _front_table(results: Results) -> str:
             "–" if p95 is None else f"{p95} s",
             f"{_shown(row['input_tokens'])} / {_shown(row['output_tokens'])}",
             f"{100 * float(cast('float', row['error_rate'])):.3g} %",
-            f"**{row['standing']}**" if row["standing"] == "front" else str(row["standing"]),
+            f"**{row['standing']}**" if row["standing"] in CHOSEN else str(row["standing"]),
         ]
         lines.append(_line(cells))
     return "\n".join(lines)
