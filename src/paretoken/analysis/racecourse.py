@@ -38,7 +38,8 @@ class Look:
         entered: Variants that had an answer.
         alive: Those of them that had not left.
         on_front: Those that none of these dominated, as they were estimated then.
-        hypervolume: Share of the box that the variants on that front dominate, at their final estimates.
+        hypervolume: Share of the box that the variants on that front dominate, at their final estimates; those that
+            break a limit in the end add nothing.
     """
 
     cells: int
@@ -61,7 +62,7 @@ def race_course(
 
     Args:
         table: The records it rests on.
-        final: Final estimates of every variant, by id, smaller is better; variants that lack one are left out.
+        final: Final estimates of variants, by id, smaller is better; those that are missing add nothing to a front.
         leaves_after: Samples after which a variant has left, by id; infinite where it stayed.
         goals: Names of the objectives with their signs: 1 where smaller is better, else -1.
         limits: Limits by name, as in `Objectives`.
@@ -87,7 +88,7 @@ def race_course(
         for name, (sign, bound) in limits.items():
             fits &= means[name] >= bound if sign == ">=" else means[name] <= bound
         then = np.stack([sign * means[name] for name, sign in goals], axis=1)
-        ranked = np.flatnonzero(fits & ~np.isnan(then).any(axis=1) & ~np.isnan(ends).any(axis=1))
+        ranked = np.flatnonzero(fits & ~np.isnan(then).any(axis=1))
         front = ranked[is_nondominated(then[ranked], keep_weakly=True)] if len(ranked) else ranked
         looks.append(
             Look(
@@ -96,7 +97,7 @@ def race_course(
                 entered=int((counts > 0).sum()),
                 alive=int(stays.sum()),
                 on_front=len(front),
-                hypervolume=box.hypervolume(ends[front]),
+                hypervolume=box.hypervolume(ends[front][~np.isnan(ends[front]).any(axis=1)]),
             )
         )
     return looks

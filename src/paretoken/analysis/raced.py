@@ -243,8 +243,13 @@ class RaceOutcome:
         stay = ("kept", "open")
         leaves = {id_: math.inf if left.fate in stay else left.n for id_, left in self.departures.items()}
         limits = {name: limit for name, limit in self._objectives.subject_to.items() if "." not in name}
-        final = dict(zip(ids, points.tolist(), strict=True))
+        final = {id_: row for id_, row in zip(ids, points.tolist(), strict=True) if self._feasible(id_, limits)}
         return race_course(table.on(self.selection.samples), final, leaves, self._goals, limits, Box.around(points))
+
+    def _feasible(self, variant: str, limits: Mapping[str, tuple[str, float]]) -> bool:
+        means = {name: _mean(self._values(self.selection, variant, name)) for name in limits}
+        kept = all(means[n] >= bound if sign == ">=" else means[n] <= bound for n, (sign, bound) in limits.items())
+        return kept and self.departures[variant].fate != "infeasible"
 
     def path(self, variant: str, name: str) -> list[tuple[int, Estimate]]:
         """How a variant's mean, and the interval that holds at every look, came about: `(samples, estimate)`."""

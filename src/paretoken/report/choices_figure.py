@@ -15,7 +15,7 @@ from matplotlib.path import Path as Line
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from paretoken.report.figures import FRONT, GRID, INK, REST, SOFT, words
-from paretoken.report.fonts import can_draw, drawable, families_for, lines, strong_weight
+from paretoken.report.fonts import can_draw, drawable, families_for, lines, shortened, strong_weight
 from paretoken.report.tables import question_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ FEW = 6
 MOST_NAMES = 16
 """Most names along one choice; of more, those that lead to the front are written."""
 DECADE = 10.0
-COLUMN, LEFT, RIGHT, TOP, FOOT = 1.9, 1.5, 0.9, 1.15, 0.5
+COLUMN, LEFT, RIGHT, TOP, FOOT = 1.9, 1.8, 0.9, 1.2, 0.5
 """Distance of choices, and margins [in]."""
 BAND = 0.7
 """Part of the room of a value over which its lines are spread."""
@@ -82,7 +82,7 @@ def _choices(results: Results, standings: Sequence[Standing]) -> dict[str, list[
     variants = [results.variants[s.summary.variant] for s in standings]
     chosen = [{"prompt": v.prompt, "model": v.model, **dict(v.params)} for v in variants]
     names = list(dict.fromkeys(name for choice in chosen for name in choice))
-    columns = {name: [choice.get(name, ABSENT) for choice in chosen] for name in names}
+    columns: dict[str, list[object]] = {name: [choice.get(name, ABSENT) for choice in chosen] for name in names}
     return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
 
@@ -91,9 +91,9 @@ def _choice(
 ) -> _Scale:
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values) and len(set(numbers)) > FEW:
-        places, marks = _numbers(np.array(numbers, dtype=float), upwards=True)
+        places, marks = _numbers(np.array(numbers, dtype=float), upwards=True, by_ratio_from=1.0)
         return _Scale(name, places, marks, better=False)
-    known = sorted(set(values), key=lambda v: (v == ABSENT, isinstance(v, str), str(v) if isinstance(v, str) else v))
+    known = sorted(set(values), key=lambda v: (v == ABSENT, *((0, v, "") if v in numbers else (1, 0, str(v)))))
     order = np.argsort(np.argsort(first, kind="stable"))
     spread = np.zeros(len(values))
     for value in known:
@@ -114,7 +114,7 @@ def _said(name: str, value: object, known: Sequence[object], families: Sequence[
         short = [str(v).partition("@")[0] if name == "prompt" else str(v).rpartition("/")[2] for v in known]
         own = short[known.index(value)]
         text = own if short.count(own) == 1 else text
-    return lines(text, 20, 1)[0] if can_draw(text, families) else f"{name} {known.index(value) + 1}"
+    return shortened(text, 20) if can_draw(text, families) else f"{name} {known.index(value) + 1}"
 
 
 def _objective(results: Results, name: str, standings: Sequence[Standing]) -> _Scale | None:
@@ -122,14 +122,17 @@ def _objective(results: Results, name: str, standings: Sequence[Standing]) -> _S
     known = values[~np.isnan(values)]
     if not len(known) or np.ptp(known) == 0:
         return None
-    places, marks = _numbers(values, upwards=name in results.objectives.maximize)
+    unit = 1000 if name == "list_usd" else 1
+    places, marks = _numbers(unit * values, upwards=name in results.objectives.maximize)
     return _Scale(name, places, marks, better=True)
 
 
-def _numbers(values: np.ndarray, *, upwards: bool) -> tuple[list[float], list[tuple[float, str]]]:
-    """Heights of numbers, and marks beside them; over more than a decade by ratio."""
+def _numbers(
+    values: np.ndarray, *, upwards: bool, by_ratio_from: float = 0.0
+) -> tuple[list[float], list[tuple[float, str]]]:
+    """Heights of numbers, and marks beside them; over more than a decade by ratio, if all are above some value."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    by_ratio = low > 0 and high >= DECADE * low
+    by_ratio = low > by_ratio_from and high >= DECADE * low
     ticks = LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)) if by_ratio else MaxNLocator(5)
     found = [t for t in ticks.tick_values(low, high) if low <= t <= high]
 
@@ -154,9 +157,9 @@ def _draw(results: Results, standings: Sequence[Standing], scales: Sequence[_Sca
     many = len(standings)
     for i in sorted(range(many), key=lambda i: standings[i].on_front):
         on_front = standings[i].on_front
-        pale = max(0.18, min(0.6, 12 / many))
-        _line(axes, [scale.places[i] for scale in scales], color=FRONT if on_front else REST,
-              alpha=0.9 if on_front else pale, linewidth=1.9 if on_front else 0.9, zorder=3 if on_front else 2)  # fmt: skip
+        strong = {"color": FRONT, "alpha": 0.9, "linewidth": 1.9, "zorder": 3}
+        pale = {"color": REST, "alpha": max(0.18, min(0.6, 12 / many)), "linewidth": 0.9, "zorder": 2}
+        _line(axes, [scale.places[i] for scale in scales], **(strong if on_front else pale))
     for x, scale in enumerate(scales):
         _upright(axes, x, scale, style)
     question = question_of(results)
@@ -188,8 +191,9 @@ def _line(axes: Axes, places: Sequence[float], **style: Any) -> None:
 
 def _upright(axes: Axes, x: int, scale: _Scale, style: Mapping[str, Any]) -> None:
     axes.plot([x, x], [0, 1], color=GRID if not scale.better else SOFT, linewidth=1.2, zorder=1, clip_on=False)
-    name, _, unit = words(scale.name).replace("list cost per call", "cost per call").partition(" [")
-    told = lines(drawable(name, style["fontfamily"]), 22, 1)[0] + (f"\n[{unit}" if unit else "")
+    named = "list cost per\n1,000 calls [USD]" if scale.name == "list_usd" else words(scale.name)
+    name, _, unit = ("", "", "") if scale.name == "list_usd" else named.partition(" [")
+    told = named if not name else shortened(drawable(name, style["fontfamily"]), 22) + (f"\n[{unit}" if unit else "")
     axes.annotate(told, (x, 1), xytext=(0, 10), textcoords="offset points", ha="center", va="bottom", fontsize=9,
                   color=INK if scale.better else SOFT, annotation_clip=False, **style)  # fmt: skip
     last = x == axes.get_xlim()[1]

@@ -86,15 +86,17 @@ def draw_front(results: Results) -> Figure:
     figure = Figure(figsize=(8, 5), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
     title = _title(results, families)
-    axes = figure.add_axes((0.09, 0.15, 0.87, 0.745 - 0.05 * len(title)))
-    _dress(axes, [point.x for point in points])
     steps = _steps([p for p in points if p.standing.on_front], larger_is_better=larger_is_better)
+    note = _note(results, points, steps, families)
+    foot = 0.12 + 0.03 * (1 + note.count("\n"))
+    axes = figure.add_axes((0.09, foot, 0.87, 0.895 - foot - 0.05 * len(title)))
+    _dress(axes, [point.x for point in points])
     _plot(axes, points, steps)
     _limit(axes, results, name)
     _frame_points(axes, points)
     figure.text(0.09, 0.965, "\n".join(title), fontsize=13, fontweight=strong_weight(families), color=INK,
                 va="top", linespacing=1.25, fontfamily=families, parse_math=False)  # fmt: skip
-    figure.text(0.09, 0.025, _note(results, points, steps, families), fontsize=7.5, color=SOFT, va="bottom",
+    figure.text(0.09, 0.025, note, fontsize=7.5, color=SOFT, va="bottom",
                 fontfamily=families, parse_math=False)  # fmt: skip
     better = "higher" if larger_is_better else "lower"
     axes.set_title(f"{words(name)}  ({better} is better)", loc="left", fontsize=9, color=SOFT, pad=8)

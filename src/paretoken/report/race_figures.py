@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from paretoken.report.choices_figure import draw_choices
 from paretoken.report.figures import FADED, FRONT, GRID, INK, OPEN, REST, SOFT
-from paretoken.report.fonts import can_draw, drawable, families_for, lines, strong_weight
+from paretoken.report.fonts import can_draw, columns_of, drawable, families_for, lines, shortened, strong_weight
 from paretoken.report.tables import question_of
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ COLOURS = {"kept": FRONT, "open": OPEN, "beaten": REST, "dearer": FADED, "infeas
 SAID = {"kept": "kept", "open": "undecided", "beaten": "beaten", "dearer": "dearer", "infeasible": "breaks a limit"}
 MOST_ROWS = 40
 """Most variants of which the picture says when they left."""
-ROW, WIDTH, LEFT = 0.27, 9.0, 0.45
-"""Height of a row, width of the picture and of its left margin [in]."""
-NAME, REASON = 34, 40
-"""Widths of names and reasons [Latin letters]."""
-LETTER = 0.072
+ROW, LINE, WIDTH, LEFT = 0.27, 0.24, 9.0, 0.45
+"""Heights of a row and of a line of the title, width of the picture and of its left margin [in]."""
+NAME = 36
+"""Width of names [Latin letters]."""
+LETTER = 0.074
 """About how wide a letter of them is [in]."""
 
 
@@ -67,9 +67,10 @@ def draw_course(results: Results) -> Figure | None:
     race, course = results.race, results.race_course
     if race is None or len(course) < 2 or course[-1].entered < 2 or not course[-1].usd:
         return None
-    figure, style = _begin(results, 8, 5)
-    upper = figure.add_axes((0.09, 0.41, 0.86, 0.4))
-    lower = figure.add_axes((0.09, 0.15, 0.86, 0.16), sharex=upper)
+    figure, style, top = _begin(results, 8, 5)
+    height = figure.get_figheight()
+    upper = figure.add_axes((0.09, 2.1 / height, 0.86, (height - top - 2.45) / height))
+    lower = figure.add_axes((0.09, 0.75 / height, 0.86, 0.8 / height), sharex=upper)
     usd = [look.usd for look in course]
     volumes = [look.hypervolume for look in course]
     for axes in (upper, lower):
@@ -92,11 +93,11 @@ def draw_course(results: Results) -> Figure | None:
     lower.xaxis.set_major_locator(MaxNLocator(7))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     lower.set_xlabel("spent at list price [USD]", fontsize=9, color=SOFT, loc="right", labelpad=4)
-    upper.set_title("hypervolume of the front as it was known then", loc="left", fontsize=9, color=SOFT, pad=8)
+    upper.set_title("hypervolume of the front as it was known then, by the final estimates", loc="left", fontsize=9,
+                    color=SOFT, pad=8)  # fmt: skip
     lower.set_title("variants: in the race (grey), on the front by then (green)", loc="left", fontsize=9, color=SOFT,
                     pad=6)  # fmt: skip
-    _foot(figure, [f"run {results.run.id}", f"{course[-1].cells:,} cells",
-                   "each front is measured by the final estimates, so that it changes with what was chosen"], style)  # fmt: skip
+    _foot(figure, [f"run {results.run.id}", f"{course[-1].cells:,} cells of {course[-1].entered} variants"], style)
     return figure
 
 
@@ -130,80 +131,80 @@ def draw_departures(results: Results) -> Figure | None:
     left = race.departures
     order = sorted(asked, key=lambda id_: (left[id_].fate != "kept", left[id_].fate != "open", -asked[id_]))
     rows, total = order[:MOST_ROWS], len(race.selection.samples)
-    figure, style = _begin(results, WIDTH, 1.75 + ROW * len(rows))
-    height = figure.get_figheight()
-    families = style["fontfamily"]
-    names = [_name(results, id_, families) for id_ in rows]
-    name_in = LETTER * max(min(NAME, _width(name)) for name in names)
-    bar_in = WIDTH - LEFT - name_in - LETTER * REASON - 0.25
+    figure, style, top = _begin(results, WIDTH, 1.6 + ROW * len(rows))
+    height, families = figure.get_figheight(), style["fontfamily"]
+    by_id = any(columns_of(label) > NAME or not can_draw(label, families) for label in results.labels.values())
+    names = [_name(id_, results.labels[id_], families, by_id=by_id) for id_ in rows]
+    reasons = [_reason(results, left[id_], families, by_id=by_id) for id_ in rows]
+    name_in, reason_in = (LETTER * max(map(columns_of, texts)) for texts in (names, reasons))
+    bar_in = WIDTH - LEFT - name_in - reason_in - 0.35
     axes = figure.add_axes(((LEFT + name_in) / WIDTH, 0.75 / height, bar_in / WIDTH, ROW * len(rows) / height))
     _bare(axes)
     axes.yaxis.set_visible(False)
     axes.set_xlim(0, total)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    for row, (id_, name) in enumerate(zip(rows, names, strict=True)):
+    for row, (id_, name, reason) in enumerate(zip(rows, names, reasons, strict=True)):
         kept = left[id_].fate == "kept"
         axes.barh(row, total, height=0.56, color="#f1f5f9", zorder=1)
         axes.barh(row, asked[id_], height=0.56, color=COLOURS[left[id_].fate], zorder=2)
         weight = strong_weight(families) if kept else "normal"
         axes.annotate(name, (0, row), xytext=(-7, 0), textcoords="offset points", ha="right", va="center",
                       fontsize=8.5, color=INK if kept else SOFT, fontweight=weight, **style)  # fmt: skip
-        axes.annotate(_reason(results, left[id_], families), (total, row), xytext=(7, 0), textcoords="offset points",
+        axes.annotate(reason, (total, row), xytext=(7, 0), textcoords="offset points",
                       va="center", fontsize=8, color=INK if kept else SOFT, **style)  # fmt: skip
     axes.set_xlabel(f"samples asked, of {total}", fontsize=9, color=SOFT, loc="right", labelpad=3)
-    _legend(figure, [fate for fate in COLOURS if any(left[id_].fate == fate for id_ in rows)])
-    more = len(order) - len(rows)
-    _foot(figure, [f"run {results.run.id}", f"{len(order)} variants",
-                   *([f"{more} more, which left after {asked[order[MOST_ROWS]]} samples or fewer, are not drawn"] if more
-                     else [])], style)  # fmt: skip
+    _legend(figure, top, [fate for fate in COLOURS if any(left[id_].fate == fate for id_ in rows)])
+    told = [f"run {results.run.id}", f"{len(order)} variants"]
+    if more := len(order) - len(rows):
+        told.append(f"{more} more, which left after {asked[order[MOST_ROWS]]} samples or fewer, are not drawn")
+    _foot(figure, told, style)
     return figure
 
 
-def _name(results: Results, variant: str, families: Sequence[str]) -> str:
-    label = results.labels[variant]
-    return lines(label if can_draw(label, families) else variant, NAME, 1)[0]
+def _name(variant: str, label: str, families: Sequence[str], *, by_id: bool) -> str:
+    """A variant's label; after its id where some labels are too long, or cannot be drawn, and ids stand for them."""
+    if not by_id:
+        return label
+    return f"{variant}  {shortened(label, NAME)}" if can_draw(label, families) else variant
 
 
-def _reason(results: Results, left: Departure, families: Sequence[str]) -> str:
+def _reason(results: Results, left: Departure, families: Sequence[str], *, by_id: bool) -> str:
     """Why a variant left, without the number of samples, which the bar shows."""
     ids = {label: id_ for id_, label in results.labels.items()}
-    names = [label if can_draw(label, families) else ids.get(label, "another") for label in left.by]
+    names = [ids.get(label, label) if by_id else label for label in left.by]
     others = f" +{len(names) - 1}" if len(names) > 1 else ""
     match left.fate:
         case "beaten" | "dearer":
             than = "beaten by" if left.fate == "beaten" else "dearer than"
-            return f"{than} {lines(names[0], REASON - 16, 1)[0]}{others}" if names else left.fate
+            return f"{than} {shortened(names[0], NAME)}{others}" if names else left.fate
         case "infeasible":
-            return lines(drawable(f"breaks {', '.join(left.limits)}", families), REASON - 4, 1)[0]
+            return shortened(drawable(f"breaks {', '.join(left.limits)}", families), NAME)
     return left.kept_as if left.fate == "kept" else "undecided"
 
 
-def _width(text: str) -> float:
-    return sum(1.85 if ord(c) > 0x2E80 else 1.0 for c in text)
-
-
-def _legend(figure: Figure, fates: Sequence[str]) -> None:
+def _legend(figure: Figure, top: float, fates: Sequence[str]) -> None:
     """Colours and their meaning, below the title."""
     width, height = figure.get_size_inches()
-    x, y = LEFT / width, 1 - 0.78 / height
+    x, y = LEFT / width, 1 - (top + 0.12) / height
     for fate in fates:
-        figure.text(x, y, "■", fontsize=10, color=COLOURS[fate], va="center")
-        figure.text(x + 0.17 / width, y, SAID[fate], fontsize=8.5, color=SOFT, va="center")
+        figure.text(x, y, "■", fontsize=10, color=COLOURS[fate], va="center_baseline")
+        figure.text(x + 0.17 / width, y, SAID[fate], fontsize=8.5, color=SOFT, va="center_baseline")
         x += (0.17 + LETTER * len(SAID[fate]) + 0.3) / width
 
 
-def _begin(results: Results, width: float, height: float) -> tuple[Figure, dict[str, Any]]:
-    """An empty picture under the run's question, and how its texts are drawn."""
+def _begin(results: Results, width: float, height: float) -> tuple[Figure, dict[str, Any], float]:
+    """An empty picture under the run's question, how its texts are drawn, and where they may begin [in]."""
     question = question_of(results)
     families = families_for([question, results.run.id, *results.labels.values()])
     style: dict[str, Any] = {"fontfamily": families, "parse_math": False}
+    title = lines(question if can_draw(question, families) else drawable(results.run.id, families), int(8 * width), 2)
+    height += LINE * (len(title) - 1)
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
-    title = lines(question if can_draw(question, families) else drawable(results.run.id, families), int(8 * width), 1)
-    figure.text(LEFT / width, 1 - 0.2 / height, title[0], fontsize=13, fontweight=strong_weight(families), color=INK,
-                va="top", **style)  # fmt: skip
-    return figure, style
+    figure.text(LEFT / width, 1 - 0.2 / height, "\n".join(title), fontsize=13, fontweight=strong_weight(families),
+                color=INK, va="top", linespacing=1.25, **style)  # fmt: skip
+    return figure, style, 0.3 + LINE * len(title)
 
 
 def _foot(figure: Figure, parts: Sequence[str], style: dict[str, Any]) -> None:
