@@ -164,6 +164,8 @@ class RaceOutcome:
             return replace(estimate, low=None, high=None)
         total = len(self.selection.samples)
         low, high = Betting(values, np.ones(len(values)), *ends, horizon=total, total=total).interval(END_ERROR)
+        if low == high and math.isclose(low, estimate.mean):
+            low = high = estimate.mean
         return replace(estimate, low=low, high=high)
 
     def _values(self, panel: Panel, variant: str, name: str) -> NDArray[np.float64]:
