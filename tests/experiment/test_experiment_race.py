@@ -71,7 +71,7 @@ def by_label(outcome: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def on_front(outcome: Outcome) -> set[str]:
-    return {label for label, row in by_label(outcome).items() if row["standing"] == "front"}
+    return {label for label, row in by_label(outcome).items() if row["standing"] in ("front", "cheapest")}
 
 
 def told(outcome: Outcome) -> tuple[object, ...]:
