@@ -355,11 +355,16 @@ def test_a_study_shows_what_became_of_its_trials(lab: Lab) -> None:
         attrs = trial.user_attrs
         if "withdrawn" in attrs:  # it proposed what was tried before
             continue
-        assert attrs["fate"] in ("kept", "beaten")
-        assert attrs["n"] <= decided[attrs["variant"]]["n"], "when it was first decided"
+        assert attrs["fate"] in ("kept", "beaten", "open")
+        assert attrs["n"] <= decided[attrs["variant"]]["n"], "when it was first decided, or rested"
         low, high = attrs["human_interval"]
         assert low <= trial.values[1] <= high
         assert ("beaten_by" in attrs) == (attrs["fate"] == "beaten")
+        in_the_end = study.user_attrs[f"decisions of {outcome.results.run.id}"][str(trial.number)]
+        assert (in_the_end["fate"], in_the_end["n"]) == (
+            decided[attrs["variant"]]["fate"],
+            decided[attrs["variant"]]["n"],
+        )
     study._storage._backend.engine.dispose()
 
 
