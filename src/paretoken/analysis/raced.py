@@ -145,7 +145,8 @@ class RaceOutcome:
         """A mean, or a quantile such as `latency_s.p95`; NaN without values."""
         of, _, q = name.partition(".")
         values = self._values(self.selection, variant, of)
-        return quantile(values, LATENCY_QUANTILES[q]) if q and len(values) else _mean(values)
+        found = quantile(values, LATENCY_QUANTILES[q]) if q else _mean(values)
+        return math.nan if found is None else found
 
     def _departure(self, variant: str, body: Mapping[str, Any] | None) -> Departure:
         if body is None:
