@@ -3,14 +3,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from paretoken.analysis.results import Results
 from paretoken.core.calls import Attempt, Call, Message, Origin, Request, Response, Score
-from paretoken.core.trials import RunInfo, Variant, label_variants
+from paretoken.core.trials import RunInfo, Variant, draw_order, label_variants
 from paretoken.core.usage import Usage
 from paretoken.records import Database, RunBook, SqlJournal
 
@@ -23,7 +23,7 @@ START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Arm:
-    """How one synthetic variant behaves."""
+    """How one synthetic variant behaves, and what a race made of it: `by` are numbers of arms."""
 
     prompt: str
     model: str = "local/smollm2-135m"
@@ -33,6 +33,10 @@ class Arm:
     rate: str = "0.08"
     failures: int = 0
     params: tuple[tuple[str, object], ...] = (("max_tokens", 96), ("temperature", 0.0))
+    asked: int | None = None
+    fate: str = "open"
+    by: tuple[int, ...] = ()
+    limits: tuple[str, ...] = ()
 
     @property
     def variant(self) -> Variant:
@@ -125,12 +129,15 @@ def write_run(
         for i in range(n)
     ]
     hardness = rng.normal(0, 0.04, n)
+    place = {id_: i for i, id_ in enumerate(draw_order([id_ for id_, _ in samples], 7))}
     entries: list[Attempt | Call | Score] = []
-    for arm, variant in zip(arms, variants, strict=True):
+    for k, (arm, variant) in enumerate(zip(arms, variants, strict=True)):
         for i in range(n):
+            if arm.asked is not None and place[f"s{i}"] >= arm.asked:
+                continue
             origin = Origin(run, f"s{i}", variant.id)
             request = Request(variant.model, (Message("user", f"secret input {i}"),), 96, origin=origin)
-            at = START + timedelta(seconds=i)
+            at = START + timedelta(seconds=i if arm.asked is None else place[f"s{i}"] + k / len(arms))
             if i < arm.failures:
                 entries.append(Call(request, at, error="Timeout: no answer"))
                 continue
@@ -177,6 +184,59 @@ def write_ab(path: Path, arms: Sequence[Arm] = ARMS[:3], *, n: int = 160, **plan
     write_run(path, arms, n=n, **ab_lock(arms, **plan))
     with Database(path) as database:
         return Results.load(database, "last")
+
+
+RACERS = (
+    Arm("verbose", quality=0.8, output_tokens=120, asked=120, fate="kept"),
+    Arm("terse", quality=0.7, output_tokens=60, asked=88, fate="kept"),
+    Arm("chatty", quality=0.6, output_tokens=150, asked=40, fate="beaten", by=(0, 1)),
+    Arm("bullets", quality=0.6, output_tokens=70, asked=64, fate="beaten", by=(1,)),
+    Arm("mute", quality=0.3, output_tokens=30, asked=32, fate="infeasible", limits=("bertscore_f1",)),
+)
+
+
+def race_lock(arms: Sequence[Arm], n: int, metric: str = "bertscore_f1", **plan: Any) -> dict[str, Any]:
+    """What the lock of a race says; of the arms that are not open, what it decided."""
+    ids = [arm.variant.id for arm in arms]
+    declared = {"kind": "race", "alpha": 0.05, "family": len(arms), "epsilon": {metric: 0.02},
+                "tolerance": {"list_usd": 0.1}, "confirm": None} | plan  # fmt: skip
+    held_out = n - round((1 - (declared["confirm"] or 0.0)) * n)
+    decisions = {
+        id_: {"fate": arm.fate, "n": min(arm.asked or n, n - held_out), "by": [ids[k] for k in arm.by],
+              "limits": list(arm.limits)}
+        for id_, arm in zip(ids, arms, strict=True) if arm.fate != "open"
+    }  # fmt: skip
+    most = {"list_usd": 0.00002, "output_tokens": 200.0, "input_tokens": 100.0}
+    limits = {metric: (">=", 0.5)} if any(arm.limits for arm in arms) else {}
+    return {
+        "plan": declared,
+        "scorers": [{"name": "bertscore", "metrics": [metric], "provenance": "", "ranges": {metric: [0, 1.1]}}],
+        "objectives": {"minimize": ["list_usd"], "maximize": [metric], "subject_to": limits},
+        "race": {"samples": n - held_out, "held_out": held_out, "decisions": decisions, "most": dict.fromkeys(ids, most)},
+    }
+
+
+def write_raced(path: Path, arms: Sequence[Arm] = RACERS, *, n: int = 120, question: str = "Which?", **plan: Any) -> Results:
+    """Write a race's run and open it."""
+    lock = race_lock(arms, n, **plan)
+    write_run(path, arms, n=n, question=question, metric=lock["objectives"]["maximize"][0], **lock)
+    with Database(path) as database:
+        return Results.load(database, "last")
+
+
+@pytest.fixture(scope="session")
+def write_race() -> Callable[..., Results]:
+    return write_raced
+
+
+@pytest.fixture(scope="session")
+def lock_of_race() -> Callable[..., dict[str, Any]]:
+    return race_lock
+
+
+@pytest.fixture(scope="session")
+def racers() -> tuple[Arm, ...]:
+    return RACERS
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_a_second_font_serves_what_the_base_font_lacks(monkeypatch: pytest.Monke
 def test_lines_are_no_wider_than_asked_and_keep_every_word_that_fits(text: str, columns: int, most: int) -> None:
     found = fonts.lines(text, columns, most)
     assert 1 <= len(found) <= most
-    assert all(fonts._columns(line) <= columns for line in found)
+    assert all(fonts.columns_of(line) <= columns for line in found)
     kept = "".join("".join(found).split())
     whole = "".join(text.split())
     assert kept == whole or (found[-1].endswith(" …") and whole.startswith(kept.removesuffix("…")))

@@ -58,24 +58,31 @@ class Wealths:
         room: NDArray[np.float64],
         spread: NDArray[np.float64],
         on: NDArray[np.bool_],
-    ) -> None:
+    ) -> NDArray[np.float64]:
         """Bet on gains whose expected value is not positive if the bound holds.
 
         Args:
-            chosen: An index into the wealths; the other arguments have the shape of what it selects.
-            gain: What one sample brings.
-            room: The most that it could have cost; where that is negative, the bound is refuted.
-            spread: Standard deviation of the gain, from earlier samples.
+            chosen: An index of m wealths.
+            gain: What samples bring, one after the other, shape `(n, m)`.
+            room: The most that each could have cost; where that is negative, the bound is refuted.
+            spread: Standard deviation of the gain, from the samples before.
             on: Which of the bets are made.
+
+        Returns:
+            `best` as it was before each sample, shape `(n, m)`.
         """
         with np.errstate(divide="ignore"):
-            stakes = np.minimum(self._effects / spread[..., None], AT_STAKE / np.maximum(room, 1e-12)[..., None])
-        log = self._log[chosen] + np.log1p(np.where(on[..., None], stakes * gain[..., None], 0.0))
-        self._log[chosen] = log
+            stakes = np.minimum(self._effects / spread[..., None], (AT_STAKE / np.maximum(room, 1e-12))[..., None])
+        log = np.log1p(np.where(on[..., None], stakes * gain[..., None], 0.0))
+        log[0] += self._log[chosen]
+        np.cumsum(log, axis=0, out=log)
+        self._log[chosen] = log[-1]
         peak = log.max(axis=-1)
         mixed = peak + np.log(np.exp(log - peak[..., None]).sum(axis=-1))
         won = np.where(on, np.where(room < -ROUNDING * spread, np.inf, mixed), 0.0)
-        self.best[chosen] = np.maximum(self.best[chosen], won)
+        best = np.maximum.accumulate(np.concatenate([self.best[chosen][None], won]))
+        self.best[chosen] = best[-1]
+        return best[:-1]
 
 
 def padded(array: NDArray[Any], n: int) -> NDArray[Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BURN_IN = 4
 """Samples before which no rival is chosen."""
+AT_ONCE = 500_000
+"""Pairs times samples that are bet on at once, at most."""
 CLEAR_LEAD = 0.8
 """Lead of a rival on a further goal, relative to its own value, that will soon be shown to be one."""
 
@@ -98,30 +100,22 @@ class _Sums:
         for array in (self.n, self.row, self.column, self.squares):
             array[slot, :] = array[:, slot] = 0.0
 
-    def leads(self, pair: Any) -> NDArray[np.float64]:
+    def leads(self) -> NDArray[np.float64]:
         """Mean lead of the row over the column."""
-        return np.asarray((self.row[pair] - self.column[pair]) / np.maximum(self.n[pair], 1))
-
-    def add(self, pair: Any, sight: _Sight) -> None:
-        """Take one sample's values of the pairs that meet on it."""
-        self.n[pair] += sight.on
-        self.row[pair] += np.where(sight.on, sight.row, 0.0)
-        self.column[pair] += np.where(sight.on, sight.column, 0.0)
-        self.squares[pair] += np.where(sight.on, (sight.row - sight.column) ** 2, 0.0)
+        return np.asarray((self.row - self.column) / np.maximum(self.n, 1))
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    """One goal of one sample, as pairs see it; arrays of any one shape.
+class _Stretch:
+    """One goal of a stretch of samples, as pairs see it; arrays of shape `(n_samples, n_pairs)` if not said otherwise.
 
     Attributes:
-        row, column: Values.
-        row_sum, column_sum, n: Of the samples before.
-        row_ends, column_ends: Least and largest value.
-        spread: Of the lead.
-        left: Samples not drawn before this one.
-        meets: Pairs that meet on this sample.
-        on: Those of them that have both values.
+        row, column: Values; 0 where one of them is missing.
+        row_sum, column_sum, n: Of the samples before each.
+        row_ends, column_ends: Least and largest value, shape `(2, n_pairs)`.
+        spread: Of the lead, by the samples before.
+        left: Samples not drawn before each, shape `(n_samples, 1)`.
+        on: Where both values are there.
     """
 
     row: NDArray[np.float64]
@@ -129,23 +123,33 @@ class _Sight:
     row_sum: NDArray[np.float64]
     column_sum: NDArray[np.float64]
     n: NDArray[np.float64]
-    row_ends: tuple[NDArray[np.float64], NDArray[np.float64]]
-    column_ends: tuple[NDArray[np.float64], NDArray[np.float64]]
+    row_ends: NDArray[np.float64]
+    column_ends: NDArray[np.float64]
     spread: NDArray[np.float64]
-    left: int
-    meets: NDArray[np.bool_]
+    left: NDArray[np.float64]
     on: NDArray[np.bool_]
 
-    def of(self, chosen: Any, meets: NDArray[np.bool_]) -> _Sight:
-        """Some of the pairs."""
-        row_ends, column_ends = ((low[chosen], high[chosen]) for low, high in (self.row_ends, self.column_ends))
-        return _Sight(self.row[chosen], self.column[chosen], self.row_sum[chosen], self.column_sum[chosen],
-                      self.n[chosen], row_ends, column_ends, self.spread[chosen], self.left,
-                      self.meets[chosen] & meets, self.on[chosen] & meets)  # fmt: skip
+    def follow(self, pair: NDArray[np.int64]) -> _Stretch:
+        """Another pair at every sample, shape `(n_samples, n)`; the ends are those of all pairs alike."""
+
+        def there(of: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.take_along_axis(of, pair, axis=1)
+
+        return _Stretch(there(self.row), there(self.column), there(self.row_sum), there(self.column_sum),
+                        there(self.n), self.row_ends[:, pair], self.column_ends[:, pair], there(self.spread), self.left,
+                        np.take_along_axis(self.on, pair, axis=1))  # fmt: skip
 
     def bet(
-        self, wealths: Wealths, chosen: Any, row: float, column: float, plus: float, *, or_zero: bool = True
-    ) -> None:
+        self,
+        wealths: Wealths,
+        chosen: Any,
+        meets: NDArray[np.bool_],
+        row: float,
+        column: float,
+        plus: float,
+        *,
+        or_zero: bool = True,
+    ) -> NDArray[np.float64]:
         """Bet on a positive mean of `row * row value + column * column value + plus` over samples that have both.
 
         Where one is missing it counts as 0, which changes no sum: how many will be missing is not known before. With
@@ -153,9 +157,9 @@ class _Sight:
         """
         gain = np.where(self.on, row * self.row + column * self.column + plus, 0.0)
         expected = -(row * self.row_sum + column * self.column_sum + plus * self.n) / self.left
-        least = row * self.row_ends[row < 0] + column * self.column_ends[column < 0] + plus
+        least = row * self.row_ends[int(row < 0)] + column * self.column_ends[int(column < 0)] + plus
         room = np.where((least >= 0) & or_zero, -math.inf, expected - np.minimum(least, 0.0))
-        wealths.bet(chosen, gain - expected, room, self.spread, self.meets)
+        return wealths.bet(chosen, gain - expected, room, self.spread, meets)
 
 
 class Duels:
@@ -278,87 +282,99 @@ class Duels:
 
     def play(self) -> None:
         """Make all bets that the samples put in allow."""
-        fresh = np.flatnonzero(self.used & (self._clock < self.length))
-        columns = {column for i in fresh for column in range(self._clock[i], self.length[i])}
-        for column in sorted(columns):
-            self._play(column)
+        while (fresh := self.used & (self._clock < self.length)).any():
+            start = int(self._clock[fresh].min())
+            live = np.flatnonzero(self.used & (self.length > start))
+            new = live[self._clock[live] == start]
+            later = self._clock[live][self._clock[live] > start]
+            room = max(AT_ONCE // (2 * len(live) * len(new)), 1)
+            self._play(live, new, start, min(int(self.length[live].min()), *later.tolist(), start + room))
 
-    def _play(self, column: int) -> None:
-        live = np.flatnonzero(self.used & (self.length > column))
-        new = self._clock[live] == column
-        meets = (new[:, None] | new[None, :]) & ~np.eye(len(live), dtype=np.bool_)
-        pair = np.ix_(live, live)
-        self._play_limits(live[new], column)
-        rivals = self._rivals(live)
+    def _play(self, live: NDArray[np.int64], new: NDArray[np.int64], start: int, stop: int) -> None:
+        """All bets on some samples of new variants with all that have answered them."""
+        old = live[~np.isin(live, new)]
+        rows = np.concatenate([np.repeat(live, len(new)), np.repeat(new, len(old))])
+        columns = np.concatenate([np.tile(new, len(live)), np.tile(old, len(new))])
+        pair, meets = (rows, columns), np.broadcast_to(rows != columns, (stop - start, len(rows)))
+        fits = self._play_limits(live, new, start, stop)
+        facing = len(live) * len(new)
+        rivals = np.repeat(fits, len(new), axis=1) & meets[:, :facing]
         for i, (no_worse, worse) in enumerate(zip(self._no_worse, self._worse, strict=True), start=1):
             goal = self.goals[i]
-            if not goal.given:
-                sight = self._sight(i, live, column, meets)
-                sight.bet(no_worse, pair, 1.0, -goal.ratio, goal.slack)
-                sight.bet(worse, pair, -1.0, 1.0, 0.0, or_zero=False)
-                self._sums[i].add(pair, sight)
-        sight = self._sight(0, live, column, meets)
-        sight.bet(self._harmless, pair, -1.0, 1.0, self.stakes.keep)
-        if column >= BURN_IN:
-            self._follow(sight, live, rivals & new[None, :])
-        self._sums[0].add(pair, sight)
-        self._clock[live[new]] += 1
+            if goal.given:
+                rivals &= self.stakes.any_rival | (no_worse.best[pair][:facing] >= self._claim_at)
+                continue
+            stretch = self._stretch(i, pair, start, stop)
+            shown = stretch.bet(no_worse, pair, meets, 1.0, -goal.ratio, goal.slack) >= self._claim_at
+            stretch.bet(worse, pair, meets, -1.0, 1.0, 0.0, or_zero=False)
+            lead = stretch.row_sum - goal.ratio * stretch.column_sum + goal.slack * stretch.n
+            clear = lead > CLEAR_LEAD * np.abs(stretch.row_sum)
+            rivals &= self.stakes.any_rival | shown[:, :facing] | clear[:, :facing]
+        stretch = self._stretch(0, pair, start, stop)
+        stretch.bet(self._harmless, pair, meets, -1.0, 1.0, self.stakes.keep)
+        rivals[: max(BURN_IN - start, 0)] = False
+        self._follow(stretch, live, new, rivals)
+        self._clock[new] = stop
 
-    def _sight(self, i: int, live: NDArray[np.int64], column: int, meets: NDArray[np.bool_]) -> _Sight:
-        pair, sums, values = np.ix_(live, live), self._sums[i], self._values[i, live, column]
-        row, column_ = np.repeat(values[:, None], len(live), axis=1), np.repeat(values[None, :], len(live), axis=0)
-        low, high = self._ends[i, live].T
-        shape = meets.shape
-        row_ends = np.broadcast_to(low[:, None], shape), np.broadcast_to(high[:, None], shape)
-        column_ends = np.broadcast_to(low[None, :], shape), np.broadcast_to(high[None, :], shape)
+    def _stretch(self, i: int, pair: tuple[NDArray[np.int64], NDArray[np.int64]], start: int, stop: int) -> _Stretch:
+        """What pairs see of a goal, which is then added to their sums."""
+        sums, (rows, columns) = self._sums[i], pair
+        u, v = (self._values[i, side, start:stop].T for side in pair)
+        on = ~np.isnan(u) & ~np.isnan(v) & (rows != columns)
+        u, v = np.where(on, u, 0.0), np.where(on, v, 0.0)
+        totals = []
+        for array, seen in ((sums.row, u), (sums.column, v), (sums.n, on), (sums.squares, (u - v) ** 2)):
+            total = np.cumsum(np.concatenate([array[pair][None], seen]), axis=0)
+            array[pair] = total[-1]
+            totals.append(total[:-1])
+        row_sum, column_sum, n, squares = totals
+        row_ends, column_ends = self._ends[i, rows].T, self._ends[i, columns].T
         widest = row_ends[1] - row_ends[0] + column_ends[1] - column_ends[0]
-        n, lead = sums.n[pair], sums.row[pair] - sums.column[pair]
-        squares = np.maximum(sums.squares[pair] - lead**2 / np.maximum(n, 1), 0.0)
+        squares = np.maximum(squares - (row_sum - column_sum) ** 2 / np.maximum(n, 1), 0.0)
         spread = np.sqrt(((widest / (4 if i == 0 else 8)) ** 2 + squares) / (n + 1))
-        on = meets & ~np.isnan(row) & ~np.isnan(column_)
-        return _Sight(row, column_, sums.row[pair], sums.column[pair], n, row_ends, column_ends, spread,
-                      self.total - column, meets, on)  # fmt: skip
+        left = (self.total - np.arange(start, stop, dtype=np.float64))[:, None]
+        return _Stretch(u, v, row_sum, column_sum, n, row_ends, column_ends, spread, left, on)
 
-    def _rivals(self, live: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Pairs whose row may be bet on, and is shown, or clearly seems, to be no worse on further goals."""
-        pair = np.ix_(live, live)
-        fitting = self.fits[live] if self.only is None else live == self.only
-        likely = np.repeat(fitting[:, None], len(live), axis=1)
-        if self.stakes.any_rival:
-            return likely
-        for goal, sums, no_worse in zip(self.goals[1:], self._sums[1:], self._no_worse, strict=True):
-            row, shown = sums.row[pair], no_worse.best[pair] >= self._claim_at
-            lead = row - goal.ratio * sums.column[pair] + goal.slack * sums.n[pair]
-            likely &= shown | ((lead > CLEAR_LEAD * np.abs(row)) & (not goal.given))
-        return likely
-
-    def _follow(self, sight: _Sight, live: NDArray[np.int64], rivals: NDArray[np.bool_]) -> None:
-        """Bet, for every variant, that the rival that looks best by now beats it."""
-        looks = np.where(rivals & sight.meets, self._sums[0].leads(np.ix_(live, live)), -math.inf)
-        rival, arm = looks.argmax(axis=0), np.arange(len(live))
-        chosen = sight.of((rival, arm), looks[rival, arm] > -math.inf)
+    def _follow(
+        self, stretch: _Stretch, live: NDArray[np.int64], new: NDArray[np.int64], rivals: NDArray[np.bool_]
+    ) -> None:
+        """Bet, for every new variant and sample, that the rival that looks best before it beats the variant."""
+        facing, shape = rivals.shape[1], (len(rivals), len(live), len(new))
+        leads = (stretch.row_sum - stretch.column_sum) / np.maximum(stretch.n, 1)
+        looks = np.where(rivals, leads[:, :facing], -math.inf).reshape(shape)
+        rival = looks.argmax(axis=1)
+        bets = np.take_along_axis(looks, rival[:, None], axis=1)[:, 0] > -math.inf
+        chosen = stretch.follow(rival * len(new) + np.arange(len(new)))
         for wealths, lead, ratio in zip(self.against, self.stakes.drop, self.stakes.ratio, strict=True):
-            chosen.bet(wealths, live, 1.0, -ratio, -lead)
-        self.bet_on[live[rival], live] |= chosen.meets
+            chosen.bet(wealths, new, bets, 1.0, -ratio, -lead)
+        arms = np.broadcast_to(new, rival.shape)
+        self.bet_on[live[rival[bets]], arms[bets]] = True
 
-    def _play_limits(self, new: NDArray[np.int64], column: int) -> None:
-        """Bets on and against the limits of variants."""
-        left = np.full(len(new), self.total - column)
+    def _play_limits(self, live: NDArray[np.int64], new: NDArray[np.int64], start: int, stop: int) -> NDArray[np.bool_]:
+        """Bets on and against the limits of new variants.
+
+        Returns:
+            Who may be bet on as a rival before each sample, shape `(n_samples, n_live)`.
+        """
+        may, fresh = self.fits[live] if self.only is None else live == self.only, np.isin(live, new)
+        fits = np.repeat((may | (fresh & (self.only is None)))[None], stop - start, axis=0)
+        left = self.total - np.arange(start, stop)[:, None]
         for i, (limit, keeps, breaks) in enumerate(zip(self.limits, self._keeps, self._breaks, strict=True)):
-            sign = 1.0 if limit.at_least else -1.0
-            row = len(self.goals) + i
-            margins = sign * (self._values[row, new, : column + 1] - limit.bound)
-            low, high = np.sort(sign * (self._ends[row, new] - limit.bound), axis=1).T
+            sign, of = 1.0 if limit.at_least else -1.0, len(self.goals) + i
+            margins = sign * (self._values[of, new, :stop].T - limit.bound)
+            low, high = np.sort(sign * (self._ends[of, new] - limit.bound), axis=1).T
             low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)  # 0 is a missing value
-            before, margin = margins[:, :-1], margins[:, -1]
-            n = (~np.isnan(before)).sum(axis=1)
-            total = np.nansum(before, axis=1)
-            squares = np.maximum(np.nansum(before**2, axis=1) - total**2 / np.maximum(n, 1), 0.0)
+            known, margins = ~np.isnan(margins), np.nan_to_num(margins)
+            n, total, squares = (np.cumsum(x, axis=0)[start:] - x[start:] for x in (known, margins, margins**2))
+            squares = np.maximum(squares - total**2 / np.maximum(n, 1), 0.0)
             spread = np.sqrt((((high - low) / 2) ** 2 + squares) / (n + 1))
-            on, expected = np.ones(len(new), np.bool_), -total / left
-            gain = np.where(np.isnan(margin), 0.0, margin) - expected
-            keeps.bet(new, gain, expected - low, spread, on)
+            expected, on = -total / left, np.ones(total.shape, np.bool_)
+            gain = margins[start:] - expected
+            shown = keeps.bet(new, gain, expected - low, spread, on) >= self._fit_at
             breaks.bet(new, -gain, high - expected, spread, on)
+            if self.only is None:
+                fits[:, fresh] &= shown
+        return fits
 
     @property
     def fits(self) -> NDArray[np.bool_]:
@@ -423,7 +439,7 @@ class Duels:
         if goal and self.goals[goal].given:
             means = self._values[goal, :, 0]
             return np.asarray(means[:, None] - means[None, :])
-        return self._sums[goal].leads(...)
+        return self._sums[goal].leads()
 
     def means(self, slot: int) -> NDArray[np.float64]:
         """Means of the goals, larger is better, then of the limited quantities; shape `(n_goals + n_limits,)`."""

@@ -24,6 +24,7 @@ class Standing:
         broken: Constraints it violates, in words.
         unknown: Objectives that have no value for it; such a variant is not ranked.
         dominated_by: Labels of the variants that beat it.
+        rank: Fronts that lie before it at the estimated values: 0 is the front itself; None where it is not ranked.
         departure: What became of it in a race; None without one.
     """
 
@@ -32,15 +33,17 @@ class Standing:
     broken: tuple[str, ...]
     unknown: tuple[str, ...]
     dominated_by: tuple[str, ...]
+    rank: int | None = None
     departure: Departure | None = None
 
 
 def with_departures(standings: Sequence[Standing], departures: Mapping[str, Departure]) -> list[Standing]:
-    """Standings by what a race decided; those of which it decided nothing stand as their values have it."""
+    """Standings by what a race decided; on a front that is not known yet they stand as their values have it."""
     found = []
     for standing in standings:
         left = departures[standing.summary.variant]
-        on_front = left.fate == "kept" if left.fate != "open" else standing.on_front
+        so_far = left.fate == "open" and left.kept_as == "front" and standing.on_front
+        on_front = left.fate == "kept" or so_far
         found.append(replace(standing, on_front=on_front and not standing.broken, departure=left))
     return found
 
@@ -55,7 +58,7 @@ def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> l
     Returns:
         One standing per summary, in order.
     """
-    from moocore import is_nondominated
+    from moocore import pareto_rank
 
     broken = [_broken(summary, objectives) for summary in summaries]
     unknown = [tuple(name for name in objectives.names if s.value(name) is None) for s in summaries]
@@ -63,8 +66,7 @@ def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> l
     sign = [1.0] * len(objectives.minimize) + [-1.0] * len(objectives.maximize)
     points = np.array([[summaries[i].value(name) for name in objectives.names] for i in ranked], dtype=float)
     points = points.reshape(len(ranked), len(sign)) * sign
-    best = is_nondominated(points, keep_weakly=True) if ranked else np.zeros(0, dtype=bool)
-    on_front = {i for i, good in zip(ranked, best, strict=True) if good}
+    ranks = dict(zip(ranked, map(int, pareto_rank(points)), strict=True)) if ranked else {}
 
     def beaten_by(i: int) -> tuple[str, ...]:
         if i not in ranked:
@@ -74,7 +76,8 @@ def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> l
         return tuple(summaries[j].label for j, wins in zip(ranked, better, strict=True) if wins)
 
     return [
-        Standing(summary, i in on_front, broken[i], unknown[i], beaten_by(i)) for i, summary in enumerate(summaries)
+        Standing(summary, ranks.get(i) == 0, broken[i], unknown[i], beaten_by(i), ranks.get(i))
+        for i, summary in enumerate(summaries)
     ]
 
 

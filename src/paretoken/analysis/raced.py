@@ -12,6 +12,7 @@ import numpy as np
 from paretoken.analysis.estimate import Estimate, quantile, t_interval
 from paretoken.analysis.hypervolume import Box, bootstrap_hypervolume
 from paretoken.analysis.objectives import LATENCY_QUANTILES
+from paretoken.analysis.racecourse import Look, race_course, variant_course
 from paretoken.analysis.raceplan import RacePlan, interval
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.objectives import Objectives
     from paretoken.analysis.panel import Panel
     from paretoken.core.trials import RunInfo
+    from paretoken.records.table import RecordTable
 
 MIN_COMMON = 8
 """Samples that the chosen variants must have in common before an interval is given to their hypervolume."""
@@ -38,12 +40,14 @@ class Departure:
         n: Samples it had answered when it was decided, or has answered so far.
         by: Labels of the rivals that settled it.
         limits: Names of the limits that it breaks.
+        kept_as: What a variant is called that was kept: `front`, or `cheapest` where one was looked for.
     """
 
     fate: str
     n: int
     by: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    kept_as: str = "front"
 
     @property
     def words(self) -> str:
@@ -57,7 +61,7 @@ class Departure:
             case "infeasible":
                 return f"breaks {', '.join(self.limits)} after {self.n} samples"
             case "kept":
-                return "front"
+                return self.kept_as
         return "undecided so far"
 
 
@@ -149,12 +153,14 @@ class RaceOutcome:
         return math.nan if found is None else found
 
     def _departure(self, variant: str, body: Mapping[str, Any] | None) -> Departure:
+        kept_as = "cheapest" if self.plan.kind == "cheapest" else "front"
         if body is None:
-            return Departure("open", self._n_asked(variant))
+            return Departure("open", self.n_asked(variant), kept_as=kept_as)
         by = tuple(self._labels.get(rival, rival) for rival in body["by"])
-        return Departure(body["fate"], body["n"], by, tuple(body["limits"]))
+        return Departure(body["fate"], body["n"], by, tuple(body["limits"]), kept_as)
 
-    def _n_asked(self, variant: str) -> int:
+    def n_asked(self, variant: str) -> int:
+        """Samples of the race that a variant has answered."""
         known = variant in self.selection.variants
         return int(self.selection.asked[self.selection.variants.index(variant)].sum()) if known else 0
 
@@ -175,6 +181,8 @@ class RaceOutcome:
         values, ends = self._values(self.selection, variant, name), self.ends(variant, name)
         found = None if ends is None else interval(values, ends, len(self.selection.samples))
         low, high = found or (None, None)
+        if low is not None and low == high and math.isclose(low, estimate.mean):
+            low = high = estimate.mean
         return replace(estimate, low=low, high=high)
 
     def _values(self, panel: Panel, variant: str, name: str) -> NDArray[np.float64]:
@@ -190,7 +198,7 @@ class RaceOutcome:
         total, cells, usd, saved = len(self.selection.samples), 0, 0.0, 0.0
         for id_ in self._labels:
             costs = self._values(self.selection, id_, "list_usd")
-            n, mean = self._n_asked(id_), float(costs.mean()) if len(costs) else 0.0
+            n, mean = self.n_asked(id_), float(costs.mean()) if len(costs) else 0.0
             cells, usd, saved = cells + n, usd + n * mean, saved + (total - n) * mean
         return Saving(cells, total * len(self._labels), usd, saved)
 
@@ -241,6 +249,31 @@ class RaceOutcome:
         values = np.stack([sign * panel.values[name][rows].T for name, sign in self._goals], axis=2)
         values = values[~np.isnan(values).any(axis=(1, 2))]
         return bootstrap_hypervolume(Box.around(points), values, self._seed) if len(values) >= MIN_COMMON else None
+
+    def course(self, table: RecordTable) -> list[Look]:
+        """How the race came about.
+
+        Args:
+            table: The run's records.
+        """
+        ids, points = self._points(list(self._labels))
+        if not len(points):
+            return []
+        stay = ("kept", "open")
+        leaves = {id_: math.inf if left.fate in stay else left.n for id_, left in self.departures.items()}
+        limits = {name: limit for name, limit in self._objectives.subject_to.items() if "." not in name}
+        final = {id_: row for id_, row in zip(ids, points.tolist(), strict=True) if self._feasible(id_, limits)}
+        return race_course(table.on(self.selection.samples), final, leaves, self._goals, limits, Box.around(points))
+
+    def _feasible(self, variant: str, limits: Mapping[str, tuple[str, float]]) -> bool:
+        means = {name: _mean(self._values(self.selection, variant, name)) for name in limits}
+        kept = all(means[n] >= bound if sign == ">=" else means[n] <= bound for n, (sign, bound) in limits.items())
+        return kept and self.departures[variant].fate != "infeasible"
+
+    def path(self, variant: str, name: str) -> list[tuple[int, Estimate]]:
+        """How a variant's mean, and the interval that holds at every look, came about: `(samples, estimate)`."""
+        values, total = self._values(self.selection, variant, name), len(self.selection.samples)
+        return variant_course(values, self.ends(variant, name), total, END_ERROR)
 
     def sentences(self) -> list[str]:
         """What is to be said of the race, one sentence each."""

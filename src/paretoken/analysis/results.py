@@ -13,6 +13,7 @@ from paretoken.analysis.front import Standing, find_front, with_departures
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
 from paretoken.analysis.raced import RaceOutcome
+from paretoken.analysis.raceplan import ERROR_RATE
 from paretoken.analysis.summary import VariantSummary, summarize
 from paretoken.analysis.variance import VarianceSplit, split_variance
 from paretoken.core.calls import NUMBERS
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from paretoken.analysis.estimate import Estimate
+    from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
 
 
@@ -179,8 +181,19 @@ class Results:
         if self.plan["kind"] not in ("race", "cheapest", "search"):
             return None
         order = draw_order(list(self.samples) or list(self.table.sample_ids), int(cast("int", self.run.lock["seed"])))
-        panel = tabulate(self.table, order, np.arange(len(order)), self.repeats)
+        panel = tabulate(self._raced_table, order, np.arange(len(order)), self.repeats)
         return RaceOutcome(self.run, panel, self.labels, self.objectives)
+
+    @property
+    def _raced_table(self) -> RecordTable:
+        """The records with failures as a quantity, which may be raced on."""
+        return replace(self.table, values={**self.table.values, ERROR_RATE: self.table.failed.astype(float)})
+
+    @cached_property
+    def race_course(self) -> list[Look]:
+        """How the front of a race came about; nothing for other plans, nor where one variant is looked for."""
+        race = self.race
+        return [] if race is None or race.plan.kind == "cheapest" else race.course(self._raced_table)
 
     @cached_property
     def test(self) -> AbTest | None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from paretoken.analysis.results import Results
 
 INK, SOFT, GRID, FRONT, REST = "#0f172a", "#64748b", "#e2e8f0", "#0f766e", "#94a3b8"
+OPEN, FADED = "#b45309", "#cbd5e1"
+GONE = ("beaten", "dearer")
+"""Fates of variants that left a race because of another."""
 MAX_NAMED = 14
 """Most names that one picture bears."""
 
@@ -57,12 +60,18 @@ class _Point:
     name: str
     latency: str
 
+    @property
+    def fate(self) -> str:
+        """What became of it in a race; empty without one."""
+        return "" if self.standing.departure is None else self.standing.departure.fate
+
 
 def draw_front(results: Results) -> Figure:
     """Cost against quality, one point a variant, with 95 % intervals.
 
     The height is the first maximised metric; without one the first minimised quantity other than cost, else output
-    tokens. Variants on the front are strong, the others pale, those that break a constraint hollow.
+    tokens. Variants on the front are strong, the others pale, those that left a race faded, those that break a
+    constraint hollow, and those of which a race has not decided are rings.
 
     Args:
         results: The run.
@@ -77,15 +86,17 @@ def draw_front(results: Results) -> Figure:
     figure = Figure(figsize=(8, 5), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
     title = _title(results, families)
-    axes = figure.add_axes((0.09, 0.15, 0.87, 0.745 - 0.05 * len(title)))
-    _dress(axes, [point.x for point in points])
     steps = _steps([p for p in points if p.standing.on_front], larger_is_better=larger_is_better)
+    note = _note(results, points, steps, families)
+    foot = 0.12 + 0.03 * (1 + note.count("\n"))
+    axes = figure.add_axes((0.09, foot, 0.87, 0.895 - foot - 0.05 * len(title)))
+    _dress(axes, [point.x for point in points])
     _plot(axes, points, steps)
     _limit(axes, results, name)
     _frame_points(axes, points)
     figure.text(0.09, 0.965, "\n".join(title), fontsize=13, fontweight=strong_weight(families), color=INK,
                 va="top", linespacing=1.25, fontfamily=families, parse_math=False)  # fmt: skip
-    figure.text(0.09, 0.025, _note(results, points, steps, families), fontsize=7.5, color=SOFT, va="bottom",
+    figure.text(0.09, 0.025, note, fontsize=7.5, color=SOFT, va="bottom",
                 fontfamily=families, parse_math=False)  # fmt: skip
     better = "higher" if larger_is_better else "lower"
     axes.set_title(f"{words(name)}  ({better} is better)", loc="left", fontsize=9, color=SOFT, pad=8)
@@ -161,13 +172,15 @@ def _dress(axes: Axes, costs: Sequence[float]) -> None:
 
 def _plot(axes: Axes, points: Sequence[_Point], steps: Sequence[_Point]) -> None:
     for point in points:
-        on_front, broken = point.standing.on_front, bool(point.standing.broken)
-        colour = FRONT if on_front else REST
-        alpha = 0.55 if on_front else 0.4
+        on_front, fate = point.standing.on_front, point.fate
+        hollow, left = bool(point.standing.broken) or fate in ("infeasible", "open"), fate in GONE
+        colour = OPEN if fate == "open" else FRONT if on_front else REST
+        alpha = 0.22 if left else 0.55 if on_front or fate == "open" else 0.4
         axes.plot([point.x, point.x], [point.y_low, point.y_high], color=colour, alpha=alpha, linewidth=1.4, zorder=2)
         axes.plot([point.x_low, point.x_high], [point.y, point.y], color=colour, alpha=alpha, linewidth=1.4, zorder=2)
-        axes.scatter([point.x], [point.y], s=70 if on_front else 42, color="white" if broken else colour,
-                     edgecolors=REST if broken else "white", linewidths=1.4, zorder=4 if on_front else 3)  # fmt: skip
+        axes.scatter([point.x], [point.y], s=70 if on_front else 34 if left else 42,
+                     color="white" if hollow else FADED if left else colour, edgecolors=colour if hollow else "white",
+                     linewidths=1.4, zorder=4 if on_front else 3)  # fmt: skip
     if len(steps) > 1:
         axes.step([p.x for p in steps], [p.y for p in steps], where="post", color=FRONT, linewidth=1.6, alpha=0.8,
                   zorder=2.5)  # fmt: skip
@@ -206,13 +219,21 @@ def _note(results: Results, points: Sequence[_Point], steps: Sequence[_Point], f
     sizes = sorted({point.standing.summary.n for point in points})
     n = "0" if not sizes else str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     parts = [f"run {drawable(results.run.id, families)}", f"n = {n} answers a variant", "bars: 95 % intervals"]
-    if any(p.standing.broken for p in points):
+    fates = {p.fate for p in points}
+    parts += ["strong: the cheapest"] if any(p.fate == "kept" and _cheapest(p) for p in points) else []
+    parts += ["faded: left the race"] if fates.intersection(GONE) else []
+    parts += ["rings: undecided"] if "open" in fates else []
+    if any((p.standing.broken and p.fate != "open") or p.fate == "infeasible" for p in points):
         parts.append("hollow: breaks a constraint")
     if (named := len(_named(points, steps))) < len(points):
         parts.append(f"{named} of {len(points)} variants named")
     if any(p.name != p.standing.summary.label for p in points):
         parts.append("variants by id: no installed font has their names")
     return "\n".join(wrap("  ·  ".join(parts), 122))
+
+
+def _cheapest(point: _Point) -> bool:
+    return point.standing.departure is not None and point.standing.departure.kept_as == "cheapest"
 
 
 def _title(results: Results, families: Sequence[str]) -> list[str]:

@@ -63,19 +63,34 @@ def lines(text: str, columns: int, most: int) -> list[str]:
     """
     found: list[list[str]] = [[]]
     for part in re.findall(r"\s+|[\u2e80-\uffef]|[^\s\u2e80-\uffef]{1,40}", text.strip()):
-        if _columns("".join(found[-1]) + part.rstrip()) > columns:
+        if columns_of("".join(found[-1]) + part.rstrip()) > columns:
             found.append([])
         if found[-1] or not part.isspace():
             found[-1].append(part)
     if len(found) > most:
         found = found[:most]
-        while _columns("".join(found[-1])) > columns - 2:
+        while columns_of("".join(found[-1])) > columns - 2:
             found[-1].pop()
         found[-1] = ["".join(found[-1]).rstrip(), " …"]
     return ["".join(line).rstrip() for line in found]
 
 
-def _columns(text: str) -> float:
+def shortened(text: str, columns: int) -> str:
+    """The text, or as much of its beginning as fits in a line.
+
+    Args:
+        text: A name.
+        columns: Width of the line in Latin letters.
+    """
+    if columns_of(text) <= columns:
+        return text
+    while text and columns_of(text) > columns - 1:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def columns_of(text: str) -> float:
+    """How wide a text is in Latin letters."""
     return sum(1.85 if east_asian_width(c) in "WF" else 1.0 for c in text)
 
 

@@ -13,11 +13,20 @@ from paretoken.core.usage import ZERO
 from paretoken.report.comparison_figure import save_comparison
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.figures import save_front
+from paretoken.report.mlflow_keys import metric_key
+from paretoken.report.mlflow_race import (
+    race_course_metrics,
+    race_metrics,
+    standing_metrics,
+    standing_tags,
+    variant_course_metrics,
+)
+from paretoken.report.race_figures import save_race
 from paretoken.report.tables import findings, front_rows, question_of, standing_words
 from paretoken.report.verdicts import course_of, verdict_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pandas as pd
     from mlflow import MlflowClient
@@ -105,8 +114,9 @@ class Projection:
             "list_usd_total": float(sum((s.list_usd_total for s in summaries), ZERO)),
             "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
         }
-        metrics |= _expected(self._cost)
+        metrics |= _expected(self._cost) | race_metrics(self._results)
         self._log(run_id, metrics, self._common_params() | {"plan": self._results.plan["kind"]}, end_ms)
+        self._log_points(run_id, race_course_metrics(self._results, end_ms))
         with TemporaryDirectory() as name:
             self._write_files(Path(name))
             self._client.log_artifacts(run_id, name)
@@ -114,12 +124,13 @@ class Projection:
             self._client.log_table(run_id, pd.DataFrame(rows).convert_dtypes(), "variants.json")
 
     def _write_files(self, folder: Path) -> None:
+        save_front(self._results, folder / "front.png")
+        pictures = ["front.png", *(path.name for path in save_race(self._results, folder))]
         (folder / "verdict.txt").write_text(self._verdict() + "\n", encoding="utf-8")
         (folder / "verdict.json").write_text(self._json(verdict_body(self._results)), encoding="utf-8")
-        (folder / "FINDINGS.md").write_text(self._hide(findings(self._results)), encoding="utf-8")
+        (folder / "FINDINGS.md").write_text(self._hide(findings(self._results, pictures)), encoding="utf-8")
         (folder / "lock.json").write_text(self._json(self._lock), encoding="utf-8")
         (folder / "spec.json").write_text(self._json(self._lock["spec"]), encoding="utf-8")
-        save_front(self._results, folder / "front.png")
         for label, course in self._courses.items():
             name = f"comparison-{self._file_label(label)}.png"
             save_comparison(self._results, self._comparisons[label], folder / name, course)
@@ -139,9 +150,10 @@ class Projection:
             "model": variant.model,
             "variant": variant.id,
             "standing": standing_words(standing),
+            **standing_tags(standing),
         }
         comparison, course = self._comparisons.get(summary.label), self._courses.get(summary.label)
-        numbers = _numbers(standing)
+        numbers = _numbers(standing) | standing_metrics(standing)
         if comparison is not None:
             tags |= _findings(comparison)
             numbers |= _differences(comparison)
@@ -150,9 +162,8 @@ class Projection:
         params = {"prompt": name, "prompt_version": version, "model": variant.model}
         chosen = {key: str(value) for key, value in variant.params}
         self._log(run_id, numbers, self._common_params() | params | chosen, end_ms)
-        points = [] if course is None else list(_path_metrics(course, end_ms))
-        for start in range(0, len(points), BATCH):
-            self._client.log_batch(run_id, metrics=points[start : start + BATCH])
+        self._log_points(run_id, () if course is None else _path_metrics(course, end_ms))
+        self._log_points(run_id, variant_course_metrics(self._results, variant.id, end_ms))
         self._client.log_text(run_id, self._lock["prompts"][variant.prompt]["text"], _file_name(variant.prompt))
         self._client.log_table(run_id, table, "records.json")
         self._end(run_id, end_ms)
@@ -173,6 +184,11 @@ class Projection:
             params=[Param(name, value) for name, value in params.items()],
         )
         self._client.log_inputs(run_id, [self._dataset])
+
+    def _log_points(self, run_id: str, metrics: Iterable[Metric]) -> None:
+        points = list(metrics)
+        for start in range(0, len(points), BATCH):
+            self._client.log_batch(run_id, metrics=points[start : start + BATCH])
 
     def _table(self) -> pd.DataFrame:
         """Records with what a reader looks at first in front; without texts where the run does not keep them."""
@@ -219,12 +235,12 @@ def _numbers(standing: Standing) -> dict[str, float]:
         "usd_per_1k_tokens": summary.list_usd_per_1k_tokens,
         "on_front": float(standing.on_front),
     }
-    return {_as_key(name): value for name, value in numbers.items() if value is not None}
+    return {metric_key(name): value for name, value in numbers.items() if value is not None}
 
 
 def _findings(comparison: Comparison) -> dict[str, str]:
     tags = {"verdict": comparison.sentence, "verdict.short": comparison.verdict}
-    return tags | {f"verdict.{_as_key(j.difference.name)}": j.finding for j in comparison.judged}
+    return tags | {f"verdict.{metric_key(j.difference.name)}": j.finding for j in comparison.judged}
 
 
 def _differences(comparison: Comparison) -> dict[str, float]:
@@ -232,7 +248,7 @@ def _differences(comparison: Comparison) -> dict[str, float]:
     numbers: dict[str, float | None] = {}
     for judgement in (*comparison.judged, *(j for j in comparison.others if j not in comparison.judged)):
         d = judgement.difference
-        name = _as_key(d.name)
+        name = metric_key(d.name)
         numbers |= {f"difference/{name}": d.difference, f"difference/{name}_low": d.low,
                     f"difference/{name}_high": d.high, f"relative/{name}": d.relative,
                     f"relative/{name}_low": d.relative_low, f"relative/{name}_high": d.relative_high}  # fmt: skip
@@ -247,7 +263,7 @@ def _path_metrics(course: Course, at_ms: int) -> Iterator[Metric]:
         for n, d in points:
             for end, value in (("", d.difference), ("_low", d.low), ("_high", d.high)):
                 if value is not None:
-                    yield Metric(f"path/{_as_key(name)}{end}", value, at_ms, n)
+                    yield Metric(f"path/{metric_key(name)}{end}", value, at_ms, n)
 
 
 def _expected(cost: CostEstimate) -> dict[str, float]:
@@ -285,11 +301,6 @@ def _milliseconds(at: datetime) -> int:
 
 def _file_name(prompt: str) -> str:
     return f"{prompt.replace('/', '_')}.md"
-
-
-def _as_key(name: str) -> str:
-    """A quantity's name with what MLflow allows in keys; "/" would begin a group of charts."""
-    return re.sub(r"[^\w.\- ]", "_", name)
 
 
 def _as_file(label: str) -> str:

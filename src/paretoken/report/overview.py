@@ -10,6 +10,7 @@ import numpy as np
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.report.estimate import cost_estimate
+from paretoken.report.race_findings import confirmation_cells
 from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ def closing_rows(results: Results) -> list[dict[str, Any]]:
 
 def _with_half(value: float | None, half: float | None) -> str:
     return "-" if value is None else f"{value:.4g}" if half is None else f"{value:.4g} ± {half:.2g}"
+
+
+def confirmation_rows(results: Results) -> list[dict[str, Any]]:
+    """The numbers that a race's front was selected by, beside those on held-out samples; no rows without such.
+
+    Args:
+        results: The run.
+    """
+    heads = ("variant", "quantity", "selected", "interval", "held out", "held-out interval")
+    return [dict(zip(heads, cells, strict=True)) for cells in confirmation_cells(results)]
 
 
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from paretoken.core.usage import ZERO
 from paretoken.records import project_root
 from paretoken.report.estimate import cost_estimate
+from paretoken.report.markdown import bullets, line, picture
+from paretoken.report.race_findings import race_cautions, race_sections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from paretoken.analysis.difference import PairedDifference
     from paretoken.analysis.estimate import Estimate
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from paretoken.analysis.verdict import Comparison, Judgement
 
 Cell = str | float | None
+CHOSEN = ("front", "cheapest")
+"""How variants stand that are to be chosen from."""
 MOST_RELATIVE = 10.0
 """Ratio above which the end of a relative interval says nothing."""
 
@@ -37,11 +41,11 @@ def front_rows(results: Results) -> list[dict[str, Cell]]:
     Returns:
         One row per variant that has records: `variant, id, n`; each metric and `<metric>_plus_minus`, how far its
         interval reaches on the longer side; `list_usd_per_1k_calls`; `saving_percent` against the dearest variant;
-        `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: `front`, or why it is not.
+        `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: as `standing_words`.
     """
     dearest = max((cost for s in results.summaries if (cost := s.value("list_usd")) is not None), default=None)
     rows = [_row(standing, results.metrics, dearest) for standing in results.standings]
-    return sorted(rows, key=lambda row: (row["standing"] != "front", _none_last(row["list_usd_per_1k_calls"])))
+    return sorted(rows, key=lambda row: (row["standing"] not in CHOSEN, _none_last(row["list_usd_per_1k_calls"])))
 
 
 def _row(standing: Standing, metrics: Sequence[str], dearest: float | None) -> dict[str, Cell]:
@@ -71,12 +75,12 @@ def _half(estimate: Estimate) -> float | None:
 
 
 def standing_words(standing: Standing) -> str:
-    """`front`, or the reason why a variant is not on it."""
+    """`front`, or `cheapest` where that one was looked for, or the reason why a variant is not it."""
     left = standing.departure
-    if left is not None and left.fate not in ("kept", "open"):
+    if left is not None and (left.fate not in ("kept", "open") or (left.fate, left.kept_as) == ("open", "cheapest")):
         return left.words
     if standing.on_front:
-        return "front" if left is None or left.fate == "kept" else "front so far"
+        return "front" if left is None else left.words if left.fate == "kept" else "front so far"
     if standing.broken:
         return f"breaks {'; '.join(standing.broken)}"
     if standing.unknown:
@@ -85,11 +89,12 @@ def standing_words(standing: Standing) -> str:
     return f"dominated by {first}" + (f" and {len(others)} more" if others else "")
 
 
-def findings(results: Results) -> str:
+def findings(results: Results, pictures: Sequence[str] = ()) -> str:
     """FINDINGS.md: what was asked, what was found, what it cost and how to get there again.
 
     Args:
         results: The run.
+        pictures: Names of picture files that lie beside it, to be shown in it.
 
     Returns:
         Markdown; the same text for the same records.
@@ -103,16 +108,18 @@ def findings(results: Results) -> str:
         f"Run `{run.id}` ({run.status}{reason}), started {run.started_at}, seed {lock['seed']}, "
         f"{dataset['n']} samples of `{_near(dataset['path'])}` (`{str(dataset['hash'])[:12]}`).",
         "## Verdict",
-        _bullets(results.verdicts) or "Nothing to compare yet.",
+        bullets(results.verdicts) or "Nothing to compare yet.",
         "## Variants",
         _front_table(results),
         _goals(results),
+        *([picture("front.png", "Cost against quality")] if "front.png" in pictures else []),
+        *race_sections(results, pictures),
         *(_differences(results) if results.test is not None else ()),
         *_segments(results),
         "## Cost",
         _cost(results),
         "## How far to trust it",
-        _bullets((*_provenance(lock), *_missing(results), *_dropped(lock))),
+        bullets((*race_cautions(results), *_provenance(lock), *_missing(results), *_dropped(lock))),
         "## Reproduce",
         f"```\nparetoken run {_near(lock['spec']['path'])}\n```",
     ]
@@ -124,7 +131,7 @@ def _front_table(results: Results) -> str:
     if not rows:
         return "No records yet."
     heads = ["variant", *results.metrics, "USD per 1k calls", "saving", "p95 latency", "tokens in / out", "errors", ""]
-    lines = [_line(heads), _line(["---", *["---:"] * (len(heads) - 2), "---"])]
+    lines = [line(heads), line(["---", *["---:"] * (len(heads) - 2), "---"])]
     for row in rows:
         quality = [_with_half(row[name], row[f"{name}_plus_minus"]) for name in results.metrics]
         saving, p95 = row["saving_percent"], row["latency_s_p95"]
@@ -136,9 +143,9 @@ def _front_table(results: Results) -> str:
             "–" if p95 is None else f"{p95} s",
             f"{_shown(row['input_tokens'])} / {_shown(row['output_tokens'])}",
             f"{100 * float(cast('float', row['error_rate'])):.3g} %",
-            f"**{row['standing']}**" if row["standing"] == "front" else str(row["standing"]),
+            f"**{row['standing']}**" if row["standing"] in CHOSEN else str(row["standing"]),
         ]
-        lines.append(_line(cells))
+        lines.append(line(cells))
     return "\n".join(lines)
 
 
@@ -164,10 +171,10 @@ def _differences(results: Results) -> Iterator[str]:
         heads = ["quantity", "control", "treatment", "difference", "interval", "relative", "finding"]
         rows = [_difference_cells(j, declared=True) for j in c.judged]
         rows += [_difference_cells(j, declared=False) for j in c.others if j not in c.judged]
-        yield "\n".join([_line(heads), _line(["---", *["---:"] * 5, "---"]), *map(_line, rows)])
+        yield "\n".join([line(heads), line(["---", *["---:"] * 5, "---"]), *map(line, rows)])
         yield f"{_levels(c)} The differences are treatment less control."
         if c.warnings:
-            yield "Mind:\n\n" + _bullets(c.warnings)
+            yield "Mind:\n\n" + bullets(c.warnings)
 
 
 def _difference_cells(judgement: Judgement, *, declared: bool) -> list[str]:
@@ -216,7 +223,7 @@ def _segments(results: Results) -> Iterator[str]:
         cells = [_with_interval(quality.get(name)) for name in metrics]
         rows.append([f"{column} = {value}", c.treatment, str(c.n), cost, *cells, c.verdict])
     heads = ["segment", "treatment", "n", "cost", *metrics, "verdict"]
-    yield "\n".join([_line(heads), _line(["---", "---", *["---:"] * (len(metrics) + 2), "---"]), *map(_line, rows)])
+    yield "\n".join([line(heads), line(["---", "---", *["---:"] * (len(metrics) + 2), "---"]), *map(line, rows)])
 
 
 def _relative(d: PairedDifference) -> str:
@@ -237,18 +244,18 @@ def _cost(results: Results) -> str:
     cost = cost_estimate(results)
     list_usd = sum((s.list_usd_total for s in results.summaries), ZERO)
     lines = [
-        _line(["USD", "", ""]),
-        _line(["---", "---:", "---"]),
-        _line(["estimated", f"{cost.lowest_usd:f} to {cost.highest_usd:f}", "shortest to longest answers"]),
+        line(["USD", "", ""]),
+        line(["---", "---:", "---"]),
+        line(["estimated", f"{cost.lowest_usd:f} to {cost.highest_usd:f}", "shortest to longest answers"]),
     ]
     if (found := cost.predicted) is not None:
-        lines.append(_line(["expected", f"{found.low:.6f} to {found.high:.6f}", "90 % interval, from recorded calls"]))
+        lines.append(line(["expected", f"{found.low:.6f} to {found.high:.6f}", "90 % interval, from recorded calls"]))
     lines += [
-        _line(["billed", f"{cost.billed_usd:f}", cost.outcome]),
-        _line(["at list price", f"{list_usd:f}", "answers from the cache or a recording too"]),
+        line(["billed", f"{cost.billed_usd:f}", cost.outcome]),
+        line(["at list price", f"{list_usd:f}", "answers from the cache or a recording too"]),
     ]
     prices = [_price(model, facts) for model, facts in lock["models"].items()]
-    return "\n".join(lines) + "\n\nPrices:\n\n" + _bullets(prices)
+    return "\n".join(lines) + "\n\nPrices:\n\n" + bullets(prices)
 
 
 def _price(model: str, facts: Mapping[str, Any]) -> str:
@@ -291,14 +298,6 @@ def _missing(results: Results) -> list[str]:
 
 def _dropped(lock: Mapping[str, Any]) -> list[str]:
     return [f"`{name}` was dropped: {reason}" for name, reason in lock.get("dropped", {}).items()]
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _with_half(mean: Cell, half: Cell) -> str:

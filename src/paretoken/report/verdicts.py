@@ -1,4 +1,4 @@
-"""What an A/B test found, for a program to read, and how it came about."""
+"""What a run found, for a program to read, and how it came about."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from paretoken.analysis.difference import PairedDifference
+    from paretoken.analysis.raced import RaceOutcome
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison
 
@@ -59,8 +60,9 @@ def verdict_body(results: Results) -> dict[str, Any]:
     Returns:
         `verdicts`: one sentence each; `comparisons`; `confirmation`, the winner's on held-out samples, or None;
         `segments`: of each a `column`, its `value` and the `comparison` within, for exploring; `plan`: what was
-        declared; `false_difference_rate`: of an A/A test, else None. A comparison has its attributes, `verdict` and
-        `sentence`.
+        declared; `false_difference_rate`: of an A/A test, else None; `race`: what became of every variant, what was
+        saved, the front on held-out samples and its hypervolume, or None for other plans. A comparison has its
+        attributes, `verdict` and `sentence`.
     """
     confirmation = results.confirmation
     return {
@@ -73,6 +75,22 @@ def verdict_body(results: Results) -> dict[str, Any]:
         ],
         "plan": results.plan,
         "false_difference_rate": results.false_difference_rate,
+        "race": None if results.race is None else _race_body(results, results.race),
+    }
+
+
+def _race_body(results: Results, race: RaceOutcome) -> dict[str, Any]:
+    volume = race.hypervolume if race.plan.kind != "cheapest" else None
+    return {
+        "samples": len(race.selection.samples),
+        "held_out": 0 if race.held_out is None else len(race.held_out.samples),
+        "chosen": [results.labels[id_] for id_ in race.chosen],
+        "departures": [
+            {"variant": results.labels[id_], "id": id_, **asdict(left)} for id_, left in race.departures.items()
+        ],
+        "saving": asdict(race.saving) | {"rate": race.saving.rate},
+        "confirmed": [asdict(confirmed) for confirmed in race.confirmed],
+        "hypervolume": None if volume is None else dict(zip(("value", "low", "high"), volume, strict=True)),
     }
 
 

@@ -1,0 +1,73 @@
+"""What MLflow holds of a race: its outcome as metrics and tags, and its course as metrics with steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paretoken.report.mlflow_keys import metric_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow.entities import Metric
+
+    from paretoken.analysis.front import Standing
+    from paretoken.analysis.results import Results
+
+
+def race_metrics(results: Results) -> dict[str, float]:
+    """What a race found and saved, of the parent run; nothing for other plans."""
+    race = results.race
+    if race is None:
+        return {}
+    saving = race.saving
+    metrics = {
+        "cells": float(saving.cells),
+        "cells_planned": float(saving.planned),
+        "saved_usd": saving.saved_usd,
+        "saved_rate": saving.rate,
+        "n_raced": float(len(race.selection.samples)),
+        "n_held_out": 0.0 if race.held_out is None else float(len(race.held_out.samples)),
+    }
+    if race.plan.kind != "cheapest" and (volume := race.hypervolume) is not None:
+        metrics |= dict(zip(("hypervolume", "hypervolume_low", "hypervolume_high"), volume, strict=True))
+    return metrics
+
+
+def race_course_metrics(results: Results, at_ms: int) -> Iterator[Metric]:
+    """How the front came about: the step is the number of cells."""
+    from mlflow.entities import Metric
+
+    for look in results.race_course:
+        shown = {"hypervolume": look.hypervolume, "usd": look.usd, "alive": look.alive, "on_front": look.on_front}
+        for name, value in shown.items():
+            yield Metric(f"course/{name}", float(value), at_ms, look.cells)
+
+
+def standing_metrics(standing: Standing) -> dict[str, float]:
+    """Where a variant of a race stands, so that runs can be sorted by it; nothing for other plans."""
+    left = standing.departure
+    if left is None:
+        return {}
+    dominated = left.fate == "beaten" or (left.fate == "open" and bool(standing.dominated_by))
+    return {"dominated": float(dominated)} | ({} if standing.rank is None else {"rank": float(standing.rank)})
+
+
+def standing_tags(standing: Standing) -> dict[str, str]:
+    """What became of a variant of a race, and who or what stopped it; nothing for other plans."""
+    left = standing.departure
+    if left is None:
+        return {}
+    return {"fate": left.fate, "stopped_by": ", ".join(left.by or left.limits)}
+
+
+def variant_course_metrics(results: Results, variant: str, at_ms: int) -> Iterator[Metric]:
+    """How a variant's mean objectives became sure: the step is the number of samples; nothing for other plans."""
+    from mlflow.entities import Metric
+
+    race = results.race
+    for name in () if race is None else [name for name in results.objectives.names if "." not in name]:
+        for n, estimate in race.path(variant, name) if race is not None else ():
+            for end, value in (("", estimate.mean), ("_low", estimate.low), ("_high", estimate.high)):
+                if value is not None:
+                    yield Metric(f"course/{metric_key(name)}{end}", value, at_ms, n)
