@@ -18,7 +18,7 @@ import pytest
 from paretoken.core.errors import SpecError
 from paretoken.experiment.api import plan, run
 from paretoken.records import Database, RunBook, SqlJournal, SqlLedger
-from paretoken.report.tables import CHOSEN, front_rows
+from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ def by_label(outcome: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def on_front(outcome: Outcome) -> set[str]:
-    return {label for label, row in by_label(outcome).items() if row["standing"] in CHOSEN}
+    return {label for label, row in by_label(outcome).items() if row["standing"] in ("front", "cheapest")}
 
 
 def told(outcome: Outcome) -> tuple[object, ...]:

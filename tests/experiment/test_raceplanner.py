@@ -171,14 +171,19 @@ class OneByOne:
 
     def __init__(self) -> None:
         self.waiting = list(VARIANTS)
-        self.told: dict[str, tuple[Decision, int, Mapping[str, tuple[float, float]]]] = {}
+        self.told: dict[str, tuple[Decision | None, int, Mapping[str, tuple[float, float]]]] = {}
+        self.end: Mapping[int, Decision] = {}
 
     def next(self, n_open: int) -> Variant | None:
         return self.waiting.pop(0) if self.waiting and n_open < 2 else None
 
-    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
+    def settle(self, variant: Variant, decision: Decision | None, samples: Samples, ends: Ends) -> None:
         assert variant.id not in self.told, "once"
         self.told[variant.id] = (decision, len(samples), ends)
+
+    def close(self, decisions: Mapping[int, Decision]) -> None:
+        assert not self.end, "once"
+        self.end = dict(decisions)
 
 
 def test_entrants_are_told_once_what_was_first_decided() -> None:
@@ -187,10 +192,26 @@ def test_entrants_are_told_once_what_was_first_decided() -> None:
     assert list(done.planner.variants) == VARIANTS
     assert sorted(done.kept) == sorted(FRONT)
     assert set(entrants.told) == {v.id for v in VARIANTS}
+    assert set(entrants.end) == set(range(len(VARIANTS)))
     for decision, n, ends in entrants.told.values():
+        assert decision is not None
         assert decision.n == n
         assert ends == {"f1": (0.0, 1.0), "list_usd": (0.0, 0.01), "error_rate": (0.0, 1.0)}
     again = Drive(planner(entrants=OneByOne()), seed=9, at_once=2)
+    assert again.planner.findings == done.planner.findings
+
+
+def test_undecided_entrants_rest_until_no_more_come() -> None:
+    entrants = OneByOne()
+    done = Drive(planner(entrants=entrants, rest=16))
+    rested = {id_: n for id_, (decision, n, _) in entrants.told.items() if decision is None}
+    assert rested
+    assert set(rested.values()) == {16}
+    assert set(entrants.end) == set(range(len(VARIANTS)))
+    assert sorted(done.kept) == sorted(FRONT)
+    whole = Drive(planner(entrants=OneByOne()))
+    assert sorted(whole.kept) == sorted(done.kept)
+    again = Drive(planner(entrants=OneByOne(), rest=16), seed=3, at_once=1)
     assert again.planner.findings == done.planner.findings
 
 

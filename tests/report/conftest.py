@@ -212,11 +212,18 @@ def race_lock(arms: Sequence[Arm], n: int, metric: str = "bertscore_f1", **plan:
         "plan": declared,
         "scorers": [{"name": "bertscore", "metrics": [metric], "provenance": "", "ranges": {metric: [0, 1.1]}}],
         "objectives": {"minimize": ["list_usd"], "maximize": [metric], "subject_to": limits},
-        "race": {"samples": n - held_out, "held_out": held_out, "decisions": decisions, "most": dict.fromkeys(ids, most)},
+        "race": {
+            "samples": n - held_out,
+            "held_out": held_out,
+            "decisions": decisions,
+            "most": dict.fromkeys(ids, most),
+        },
     }
 
 
-def write_raced(path: Path, arms: Sequence[Arm] = RACERS, *, n: int = 120, question: str = "Which?", **plan: Any) -> Results:
+def write_raced(
+    path: Path, arms: Sequence[Arm] = RACERS, *, n: int = 120, question: str = "Which?", **plan: Any
+) -> Results:
     """Write a race's run and open it."""
     lock = race_lock(arms, n, **plan)
     write_run(path, arms, n=n, question=question, metric=lock["objectives"]["maximize"][0], **lock)

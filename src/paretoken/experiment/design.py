@@ -127,7 +127,7 @@ class Design:
 
     def _race_planner(self, lock: Mapping[str, object], study: Study | None) -> Planner:
         from paretoken.analysis.raceplan import RacePlan
-        from paretoken.experiment.raceplanner import FixedEntrants, RacePlanner
+        from paretoken.experiment.raceplanner import FixedEntrants, RacePlanner, rest_after
         from paretoken.experiment.search import SearchEntrants
 
         plan, samples = RacePlan.of(lock), draw_order(self.samples, self.spec.seed)
@@ -145,6 +145,7 @@ class Design:
             seed=self.spec.seed,
             concurrency=self.spec.concurrency,
             whole=not plan.races,
+            rest=rest_after(total) if self.searches and plan.races else None,
             variants=[variant.id for variant in self.variants],
             label=self.label,
         )

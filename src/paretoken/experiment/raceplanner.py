@@ -26,8 +26,15 @@ if TYPE_CHECKING:
     Samples = Sequence[Mapping[str, float]]
     Ends = Mapping[str, tuple[float, float]]
 
+LEAST_REST, MOST_REST = 16, 64
+"""Samples after which a variant rests at least and at most: the estimates that a search goes on with."""
 GROWTH = 0.25
 """Largest share by which a variant's samples grow between two decisions, where more than a block is asked at once."""
+
+
+def rest_after(total: int) -> int:
+    """Samples after which the undecided variants of a search rest: an eighth of all, within bounds, in whole blocks."""
+    return min(max(total // 8, LEAST_REST), MOST_REST) // BLOCK * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +60,23 @@ class Entrants(Protocol):
         """The next variant to be let in; None where there is none, or where it must wait.
 
         Args:
-            n_open: Variants let in of which nothing is decided yet.
+            n_open: Variants let in that neither rest nor are decided.
         """
         ...
 
-    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
-        """Take what became of a variant, when that is first decided.
+    def settle(self, variant: Variant, decision: Decision | None, samples: Samples, ends: Ends) -> None:
+        """Take what is known of a variant, when it is decided or rests.
 
         Args:
             variant: One that was let in.
-            decision: Its rivals are numbered in the order in which they were let in.
+            decision: Its rivals are numbered in the order in which they were let in; None where it rests undecided.
             samples: Its values by name, sample by sample in drawn order.
             ends: Least and largest value of everything that the race measures, by name.
         """
+        ...
+
+    def close(self, decisions: Mapping[int, Decision]) -> None:
+        """Take what became of all in the end, by number in the order in which they were let in."""
         ...
 
 
@@ -79,13 +90,18 @@ class FixedEntrants:
         """One after the other."""
         return next(self._variants, None)
 
-    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
+    def settle(self, variant: Variant, decision: Decision | None, samples: Samples, ends: Ends) -> None:
         """Nobody waits for it."""
+
+    def close(self, decisions: Mapping[int, Decision]) -> None:
+        """Nobody waits for them."""
 
 
 class RacePlanner:
     """Asks, round by round, for the next samples of every variant that its contest wants, and decides in between.
 
+    Where variants come one after the other, they rest after a few samples if they are not decided by then, so that the
+    search goes on and better ones may still come to beat them; when no more come, the race is settled on all samples.
     Rounds wait for their last record, so neither the order in which answers arrive nor a restart changes a decision:
     the same records lead to the same rounds. What is left at the end answers the samples that were held out.
 
@@ -98,6 +114,7 @@ class RacePlanner:
         seed: Seed of the order of variants.
         concurrency: Cells that may be on the way at once; small rounds are made larger as far as `GROWTH` allows.
         whole: Every variant answers all samples at once.
+        rest: Samples after which a variant rests while others are still to come; None is never.
         variants: Ids of the entrants in their order, where that is known.
         label: Names a variant for the board.
 
@@ -116,6 +133,7 @@ class RacePlanner:
         seed: int,
         concurrency: int,
         whole: bool = False,
+        rest: int | None = None,
         variants: Sequence[str] = (),
         label: Callable[[Variant], str] = lambda variant: variant.id,
     ) -> None:
@@ -123,6 +141,7 @@ class RacePlanner:
         self._samples, self._held_out = plan.parts(samples)
         self._contest = plan.contest(len(self._samples), variants)
         self._repeats, self._seed, self._concurrency, self._whole = repeats, seed, concurrency, whole
+        self._rest = len(self._samples) if rest is None else rest
         self._variants: list[Variant] = []
         self._most: list[Mapping[str, float]] = []
         self._values: dict[str, dict[str, dict[str, float]]] = {}
@@ -156,8 +175,8 @@ class RacePlanner:
     def _schedule(self) -> Iterator[Trial | Wait]:
         contest, rounds = self._contest, 0
         self._let_in()
-        while contest.asked:
-            taken = {arm: contest.length(arm) for arm in contest.asked}
+        while asked := self._active() or contest.asked:
+            taken = {arm: contest.length(arm) for arm in asked}
             size = self._size(taken.values())
             yield from self._round(rounds, {a: self._samples[n : n + size] for a, n in taken.items()})
             while self._open:
@@ -168,13 +187,23 @@ class RacePlanner:
             rounds += 1
             self._settle()
             self._let_in()
+        self._entrants.close(contest.decisions)
         if self._held_out:
             yield from self._round(rounds, dict.fromkeys(contest.chosen, self._held_out))
             while self._open:
                 yield Wait()
 
+    def _active(self) -> list[int]:
+        """Who is asked while variants are still to come: those that neither rest nor are decided, and their rivals.
+
+        None if nobody is left that the others wait for: then the race is to be settled.
+        """
+        if all(arm in self._told for arm in self._contest.open):
+            return []
+        return [arm for arm in self._contest.asked if self._contest.length(arm) < self._rest]
+
     def _let_in(self) -> None:
-        while (variant := self._entrants.next(len(self._contest.open))) is not None:
+        while (variant := self._entrants.next(sum(arm not in self._told for arm in self._contest.open))) is not None:
             self._variants.append(variant)
             self._most.append(self._most_of(variant))
             self._contest.add(self._plan.ends(self._most[-1]))
@@ -205,12 +234,15 @@ class RacePlanner:
         return self._plan.values([values.get(sample, {}) for sample in samples], self._most[arm])
 
     def _settle(self) -> None:
-        """Tell what was decided for the first time, and publish what is known."""
-        for arm, decision in self._contest.decisions.items():
+        """Tell what is decided or rests, each variant once, and publish what is known."""
+        contest = self._contest
+        rests = [arm for arm in contest.open if contest.length(arm) >= self._rest]
+        for arm in (*contest.decisions, *rests):
             if arm not in self._told:
                 self._told.add(arm)
-                values = self._values[self._variants[arm].id]
-                seen = [values.get(sample, {}) for sample in self._samples[: decision.n]]
+                decision, values = contest.decisions.get(arm), self._values[self._variants[arm].id]
+                n = contest.length(arm) if decision is None else decision.n
+                seen = [values.get(sample, {}) for sample in self._samples[:n]]
                 ends = dict(zip(self._plan.names, self._plan.ends(self._most[arm]), strict=True))
                 self._entrants.settle(self._variants[arm], decision, seen, ends)
         self._publish()

@@ -60,8 +60,8 @@ class SearchEntrants:
         self._numbers[variant.id] = number
         return variant
 
-    def settle(self, variant: Variant, decision: Decision, samples: Samples, ends: Ends) -> None:
-        """Tell the study a variant's estimates, and why it left."""
+    def settle(self, variant: Variant, decision: Decision | None, samples: Samples, ends: Ends) -> None:
+        """Tell the study a variant's estimates, and why it left, if it did."""
         number = self._numbers[variant.id]
         if number in self._finished:
             return
@@ -76,16 +76,28 @@ class SearchEntrants:
             for name, (sign, bound) in goals.subject_to.items()
             if (value := _value(name, columns)) is not None
         }
-        attrs: dict[str, Scalar | list[Scalar]] = {"variant": variant.id, "n": decision.n, "fate": decision.fate}
-        if decision.by:
-            attrs["beaten_by"] = [self._numbers[self._entered[rival]] for rival in decision.by]
-        if decision.limits:
-            attrs["breaks"] = list(decision.limits)
+        attrs: dict[str, Scalar | list[Scalar]] = {"variant": variant.id, "n": len(samples), **self._fate(decision)}
         for name, (low, high) in ends.items():
             seen = columns[name][~np.isnan(columns[name])]
             if (found := interval(seen, (low, high), self._total)) is not None:
                 attrs[f"{name}_interval"] = [float(end) for end in found]
         self._study.tell(number, values, margins, attrs)
+
+    def _fate(self, decision: Decision | None) -> dict[str, Scalar | list[Scalar]]:
+        if decision is None:
+            return {"fate": "open"}
+        told: dict[str, Scalar | list[Scalar]] = {"fate": decision.fate}
+        if decision.by:
+            told["beaten_by"] = [self._numbers[self._entered[rival]] for rival in decision.by]
+        return told | ({"breaks": list(decision.limits)} if decision.limits else {})
+
+    def close(self, decisions: Mapping[int, Decision]) -> None:
+        """Note in the study what became of every trial in the end: a trial that was told cannot change."""
+        fates = {
+            str(self._numbers[self._entered[arm]]): {"n": decision.n, **self._fate(decision)}
+            for arm, decision in decisions.items()
+        }
+        self._study.note("decisions", fates)
 
 
 def _value(name: str, columns: Mapping[str, NDArray[np.float64]]) -> float | None:

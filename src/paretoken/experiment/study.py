@@ -139,6 +139,15 @@ class Study:
         with self._speaking():
             return self._tried()
 
+    def note(self, name: str, value: object) -> None:
+        """Keep plain JSON values of this run in the study, in place of what was kept under the name before.
+
+        Raises:
+            StoreError: The study cannot be written.
+        """
+        with self._speaking():
+            self._study.set_user_attr(f"{name} of {self._owner.partition('#')[0]}", value)
+
     def close(self) -> None:
         """Give the connection back."""
         self._storage.remove_session()
@@ -353,9 +362,9 @@ def _sampler(name: Sampler, seed: int, space: Space, trials: int) -> optuna.samp
         return samplers.GPSampler(seed=seed)
     if name == "random":
         return samplers.RandomSampler(seed=seed)
-    from paretoken.experiment.surrogate import SurrogateSampler  # type: ignore[import-not-found, unused-ignore]
+    from paretoken.experiment.surrogate import SurrogateSampler
 
-    return SurrogateSampler(seed=seed)  # type: ignore[no-any-return, unused-ignore]
+    return SurrogateSampler(seed=seed)
 
 
 def _suggest(trial: optuna.trial.Trial, d: Dimension) -> Scalar:
