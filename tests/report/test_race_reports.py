@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from paretoken.analysis.results import Results
+from paretoken.records import Database
 from paretoken.report import fonts
 from paretoken.report.choices_figure import draw_choices
 from paretoken.report.figures import FADED, FRONT, OPEN, draw_front
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-
-    from paretoken.analysis.results import Results
 
 
 @pytest.fixture
@@ -276,3 +276,16 @@ def test_the_front_picture_tells_fates_apart(
 
 def test_every_fate_has_a_colour_of_its_own() -> None:
     assert len(set(COLOURS.values())) == len(COLOURS) == 5
+
+
+def test_failures_may_be_raced_on(
+    tmp_path: Path, write: Callable[..., None], lock_of_race: Callable[..., dict[str, Any]], racers: Sequence[Any]
+) -> None:
+    arms = [replace(racers[0], failures=12), *racers[1:]]
+    lock = lock_of_race(arms, 120)
+    lock["objectives"]["minimize"] = ["error_rate"]
+    write(tmp_path / "r.db", arms, n=120, **lock)
+    with Database(tmp_path / "r.db") as database:
+        results = Results.load(database, "last")
+    assert not any(sentence.startswith("mind: error_rate") for sentence in results.verdicts)
+    assert results.race_course[-1].hypervolume > 0

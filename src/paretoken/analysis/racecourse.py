@@ -23,9 +23,9 @@ N_LOOKS = 40
 """Most looks at a race."""
 N_VARIANT_LOOKS = 20
 """Most looks at one variant."""
-REACH = 3.5
+REACH = 3.0
 """Decades of distances from the mean among which the ends of intervals are looked for."""
-N_DISTANCES = 40
+N_DISTANCES = 28
 STEEP = 6.0
 """How far beyond what is wanted a wealth is from which on nothing is read between it and the next one."""
 
