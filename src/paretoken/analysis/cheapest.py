@@ -89,7 +89,7 @@ class CheapestRace(Contest):
         self._wanted = self._unsettled(settled, before)
 
     def _is_good(self, slot: int, settled: NDArray[np.bool_]) -> bool:
-        return bool(settled[:, slot].all()) and self._keeps_limits(slot)
+        return bool(settled[:, slot].all()) and bool(self._keeps_limits[slot])
 
     def _drop(self, arm: int, fate: Fate, rivals: Iterable[int] = (), limits: Sequence[Limit] = ()) -> None:
         if arm == self._reference:
@@ -103,7 +103,7 @@ class CheapestRace(Contest):
         duels = self._duels
         if self._within is None:
             return
-        ends = duels.length >= self.total
+        ends = self._ended
         exact = ends[:, None] & ends[None, :] & duels.used[:, None] & (self._leads() > self._within)
         np.fill_diagonal(exact, val=False)
         settled = self._settled()
@@ -145,7 +145,7 @@ class CheapestRace(Contest):
     def _settled(self) -> NDArray[np.bool_]:
         """Pairs whose row is not better than the column by the margin, shape `(n_slots, n_slots)`."""
         duels = self._duels
-        ends = duels.length >= self.total
+        ends = self._ended
         settled = duels.harmless(math.log(self._family / (self._alpha / 2)), first=True)
         settled |= ends[:, None] & ends[None, :] & (self._leads() <= (self._within or 0.0))
         settled[~self._rivals] = True
@@ -156,7 +156,7 @@ class CheapestRace(Contest):
         """Pairs whose row is preferred: it is shown to cost no more, and of two alike it is the cheaper one so far."""
         duels = self._duels
         no_dearer, leads = duels.no_worse, duels.leads(1)
-        ends = duels.length >= self.total
+        ends = self._ended
         no_dearer |= ends[:, None] & ends[None, :] & (leads >= 0)
         first = (leads > 0) | ((leads == 0) & np.tri(len(leads), k=-1, dtype=np.bool_).T)
         return np.asarray(no_dearer & (~no_dearer.T | first))

@@ -145,6 +145,8 @@ class Contest(ABC):
 
     def _drop_infeasible(self) -> None:
         broken, limits = self._duels.breaks, self._duels.limits
+        if not limits:
+            return
         for arm, slot in list(self._slots.items()):
             if arm in self.decisions and self.decisions[arm].fate == "infeasible":
                 continue
@@ -164,15 +166,22 @@ class Contest(ABC):
         means = self._duels.means(slot)[len(self.goals) :]
         return [limit for limit, mean in zip(self._duels.limits, means, strict=True) if not limit.holds(mean)]
 
-    def _keeps_limits(self, slot: int) -> bool:
-        return bool(self._duels.fits[slot]) or self._at_end(slot)
+    @property
+    def _ended(self) -> NDArray[np.bool_]:
+        """Slots whose variant has answered everything."""
+        return np.asarray(self._duels.length >= self.total)
+
+    @property
+    def _keeps_limits(self) -> NDArray[np.bool_]:
+        """Slots whose variant is shown to keep every limit; what has answered everything and is left keeps them."""
+        return self._duels.fits | self._ended
 
     def _behind(self, meets: NDArray[np.bool_], alone: NDArray[np.bool_]) -> set[int]:
         """Of pairs that must go on, whoever has answered less, both where they are even; and those that go alone."""
         length = self._duels.length
         ahead = length[:, None] >= length[None, :]
-        wanted = (meets & ahead).any(axis=0) | (meets & ahead.T).any(axis=1) | alone
-        return {arm for arm, slot in self._slots.items() if wanted[slot] and not self._at_end(slot)}
+        wanted = ((meets & ahead).any(axis=0) | (meets & ahead.T).any(axis=1) | alone) & ~self._ended
+        return {arm for arm, slot in self._slots.items() if wanted[slot]}
 
     @property
     def _n_dropped(self) -> int:

@@ -61,8 +61,9 @@ class Race(Contest):
         self._drop_beaten()
         self._drop_at_end()
         settled = self._settled()
+        keeps = settled.all(axis=0) & self._keeps_limits
         for arm, slot in self._slots.items():
-            if not (settled[:, slot].all() and self._keeps_limits(slot)):
+            if not keeps[slot]:
                 self.decisions.pop(arm, None)
             elif arm not in self.decisions:
                 self.decisions[arm] = Decision("kept", self.length(arm))
@@ -72,9 +73,14 @@ class Race(Contest):
         """Drop what the rivals cover on which a wealth has grown large."""
         duels = self._duels
         weak, strict = (wealths.best for wealths in duels.against)
-        no_worse, never_worse = duels.no_worse, duels.never_worse
         self._forget(np.asarray((duels.bet_on & duels.shown_worse).any(axis=0)))
-        for arm, slot in [(arm, self._slots[arm]) for arm in self.open]:
+        grown, open_ = np.maximum(weak, strict), self.open
+        least = math.log(max(self._family - self._n_dropped - len(open_), 1) / self._alpha)
+        open_ = [arm for arm in open_ if grown[self._slots[arm]] >= least]
+        if not open_:
+            return
+        no_worse, never_worse = duels.no_worse, duels.never_worse
+        for arm, slot in [(arm, self._slots[arm]) for arm in open_]:
             left = max(self._family - self._n_dropped - 1, 1)
             at = math.log(left / (self._alpha * _share(self._restarts.get(arm, 0))))
             rivals = np.flatnonzero(duels.bet_on[:, slot])
@@ -109,7 +115,7 @@ class Race(Contest):
         duels = self._duels
         kept = sum(decision.fate == "kept" for decision in self.decisions.values())
         left = max(self._family - self._n_dropped - kept, 1)
-        end = duels.length >= self.total
+        end = self._ended
         settled = duels.harmless(math.log(left / self._alpha_keep)) | (end[:, None] & end[None, :])
         settled[~duels.used] = True
         np.fill_diagonal(settled, val=True)
