@@ -3,11 +3,13 @@
     python bench/search.py [--quick] [--data DIR] [--seeds N]
 
 Two recorded spaces, of models, prompts and answer caps. Samplers of Optuna stand beside ours; alone, every trial
-answers all samples; raced, one trial at a time answers blocks of 8 and leaves when the race decides. The front is
-reported by the estimates that the study was told, of trials that the race did not drop, and judged by its hypervolume
-at the true means (cost in logarithm). Costs are given to the race and to our sampler, but for the figures with
-`learned_cost`. A search ends when it has 99 %; one that never has it counts as all cells. Prints tables on stderr and
-one line of JSON per figure on stdout.
+answers all samples; raced, one trial at a time answers blocks of 8, and leaves when the race decides or rests as in the
+product, to be settled when nothing is left to try. The front is what the search would report then: of the trials that
+the race did not drop, those that no other beats by the estimates so far. It is judged by its hypervolume at the true
+means (cost in logarithm). In the figures with `decided` nothing rests, and only trials that the race has kept count,
+by the estimates that the study was told. Costs are given to the race and to our sampler, but for the figures with
+`learned_cost`. A search ends when it has 99 %; one that never has it counts as all cells. `--first` sets the first
+seed. Prints tables on stderr and one line of JSON per figure on stdout.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from optuna.trial import Trial, TrialState
 
 from paretoken.analysis.duels import Goal
 from paretoken.analysis.race import Race, uncovered
+from paretoken.experiment.raceplanner import rest_after
 from paretoken.experiment.surrogate import SurrogateSampler
 
 if TYPE_CHECKING:
@@ -121,8 +124,10 @@ class Search:
         wrong: In the end, something that was tried is not covered by anything that is not dropped.
     """
 
-    def __init__(self, table: Table, sampler: str, seed: int, *, raced: bool, learnt: bool = False) -> None:
-        self._table, self._raced, self._learnt = table, raced, learnt
+    def __init__(
+        self, table: Table, sampler: str, seed: int, *, raced: bool, learnt: bool = False, rests: bool = True
+    ) -> None:
+        self._table, self._raced, self._learnt, self._rests = table, raced, learnt, rests
         order = np.random.default_rng([seed, 7]).permutation(len(table.quality))
         self._quality, self._cost = table.quality[order], table.cost[order]
         self._means, k = table.means, table.quality.shape[1]
@@ -168,13 +173,11 @@ class Search:
                     given = None if self._learnt else float(self._means[1][column])
                     self._arms[column] = self._race.add([(0.0, 1.0), (0.0, most[column])], [None, given])
                     self._trials[column], self._lengths[column] = trial, 0
-            if not self._trials:
+            if not self._trials and not (self._raced and self._race.asked):
                 return
-            decided = self._round() if self._raced else self._all()
-            for column in decided:
+            for column in self._round() if self._raced else self._all():
                 self._tell(column)
-            if decided:
-                self._look()
+            self._look()
 
     def _answer(self, column: int, n: int) -> NDArray[np.float64]:
         start = self._lengths[column]
@@ -185,11 +188,15 @@ class Search:
         return np.stack([self._quality[rows, column], self._cost[rows, column]])
 
     def _round(self) -> list[int]:
+        """Ask whoever is wanted and does not rest; give the trials that are to be told."""
         columns = {arm: column for column, arm in self._arms.items()}
+        total = len(self._quality)
+        rest = rest_after(total) if self._rests and self._trials else total
         for arm in self._race.asked:
-            self._race.put(arm, self._answer(columns[arm], BLOCK))
+            if self._lengths[columns[arm]] < rest:
+                self._race.put(arm, self._answer(columns[arm], BLOCK))
         self._race.decide()
-        return [column for column in self._trials if self._arms[column] in self._race.decisions]
+        return [c for c in self._trials if self._arms[c] in self._race.decisions or self._lengths[c] >= rest]
 
     def _all(self) -> list[int]:
         for column in self._trials:
@@ -197,17 +204,21 @@ class Search:
         return list(self._trials)
 
     def _tell(self, column: int) -> None:
-        trial, n = self._trials.pop(column), self._lengths[column]
-        cost = self._cost[:n, column].mean() if self._learnt else self._means[1][column]
-        self._told[column] = [float(self._quality[:n, column].mean()), float(cost)]
-        trial.set_user_attr("n", n)
+        trial = self._trials.pop(column)
+        self._told[column] = self._estimate(column)
+        trial.set_user_attr("n", self._lengths[column])
         self._study.tell(trial, self._told[column])
+
+    def _estimate(self, column: int) -> list[float]:
+        n = self._lengths[column]
+        cost = self._cost[:n, column].mean() if self._learnt else self._means[1][column]
+        return [float(self._quality[:n, column].mean()), float(cost)]
 
     def _look(self) -> None:
         standing = [column for column in self._told if not self._dropped(column)]
         if not standing:
             return
-        told = np.array([self._told[column] for column in standing])
+        told = np.array([self._estimate(column) if self._rests else self._told[column] for column in standing])
         best = moocore.is_nondominated(np.column_stack([-told[:, 0], told[:, 1]]))
         front = [column for column, good in zip(standing, best, strict=True) if good]
         share = hypervolume(front, *self._means) / self._whole
@@ -217,11 +228,11 @@ class Search:
                 self.reached.setdefault(level, spent)
 
 
-def search(seed: int, data: Path, space: str, sampler: str, *, raced: bool, learnt: bool) -> Outcome:
+def search(seed: int, data: Path, space: str, sampler: str, *, raced: bool, learnt: bool, rests: bool) -> Outcome:
     """One search, in a process of its own."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    found = Search(load(data, space), sampler, seed, raced=raced, learnt=learnt)
+    found = Search(load(data, space), sampler, seed, raced=raced, learnt=learnt, rests=rests)
     return [found.reached.get(level, (1.0, 1.0)) for level in LEVELS], found.wrong
 
 
@@ -239,13 +250,22 @@ def say(figure: str, values: NDArray[np.float64], value: float, unit: str, targe
 
 
 def compete(
-    pool: Executor, data: Path, space: str, sampler: str, seeds: int, *, raced: bool, learnt: bool = False
+    pool: Executor,
+    data: Path,
+    space: str,
+    sampler: str,
+    seeds: range,
+    *,
+    raced: bool,
+    learnt: bool = False,
+    rests: bool = True,
 ) -> None:
     """One sampler on all seeds; ours, raced, with costs given, gives the figures that have targets."""
-    held = sampler == "surrogate" and raced and not learnt
-    name = ("" if sampler == "surrogate" else f"_{sampler}") + "_learned_cost" * learnt + "_alone" * (not raced)
-    one = partial(search, data=data, space=space, sampler=sampler, raced=raced, learnt=learnt)
-    found = list(pool.map(one, range(seeds)))
+    held = sampler == "surrogate" and raced and rests and not learnt
+    name = ("" if sampler == "surrogate" else f"_{sampler}") + "_learned_cost" * learnt
+    name += "_alone" * (not raced) + "_decided" * (not rests)
+    one = partial(search, data=data, space=space, sampler=sampler, raced=raced, learnt=learnt, rests=rests)
+    found = list(pool.map(one, seeds))
     for (i, level), (j, what) in itertools.product(enumerate(LEVELS), enumerate(("cells", "dollars"))):
         values = np.array([reached[i][j] for reached, _ in found])
         target = f"<= {TARGETS[space, level]}" if held and what == "cells" else "none"
@@ -311,6 +331,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="end in under a minute")
     parser.add_argument("--data", type=Path, help="folder of the recorded spaces")
     parser.add_argument("--seeds", type=int, help="of every search; 20 if not said")
+    parser.add_argument("--first", type=int, default=1000, help="the first seed")
     parser.add_argument("--only", help="one sampler")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -326,12 +347,14 @@ def main() -> None:
         for space, name in itertools.product(("search_b", "search_a"), names):
             if args.only not in (None, name):
                 continue
-            n = min(seeds, SLOW_SEEDS) if name == "gp" else seeds
+            n = range(args.first, args.first + (min(seeds, SLOW_SEEDS) if name == "gp" else seeds))
+            compete(pool, args.data, space, name, n, raced=True)
+            if args.quick:
+                continue
             compete(pool, args.data, space, name, n, raced=False)
-            if not args.quick or name == "surrogate":
-                compete(pool, args.data, space, name, n, raced=True)
-            if not args.quick and name in ("surrogate", "tpe"):
+            if name in ("surrogate", "tpe"):
                 compete(pool, args.data, space, name, n, raced=True, learnt=True)
+                compete(pool, args.data, space, name, n, raced=True, rests=False)
 
 
 if __name__ == "__main__":

@@ -189,14 +189,15 @@ def write_ab(path: Path, arms: Sequence[Arm] = ARMS[:3], *, n: int = 160, **plan
 RACERS = (
     Arm("verbose", quality=0.8, output_tokens=120, asked=120, fate="kept"),
     Arm("terse", quality=0.7, output_tokens=60, asked=88, fate="kept"),
-    Arm("chatty", quality=0.6, output_tokens=150, asked=40, fate="beaten", by=(0, 1)),
+    Arm("chatty", quality=0.55, output_tokens=150, asked=40, fate="beaten", by=(0, 1)),
     Arm("bullets", quality=0.6, output_tokens=70, asked=64, fate="beaten", by=(1,)),
     Arm("mute", quality=0.3, output_tokens=30, asked=32, fate="infeasible", limits=("bertscore_f1",)),
 )
 
 
-def race_lock(arms: Sequence[Arm], n: int, metric: str = "bertscore_f1", **plan: Any) -> dict[str, Any]:
+def race_lock(arms: Sequence[Arm], n: int, **plan: Any) -> dict[str, Any]:
     """What the lock of a race says; of the arms that are not open, what it decided."""
+    metric = "bertscore_f1"
     ids = [arm.variant.id for arm in arms]
     declared = {"kind": "race", "alpha": 0.05, "family": len(arms), "epsilon": {metric: 0.02},
                 "tolerance": {"list_usd": 0.1}, "confirm": None} | plan  # fmt: skip
@@ -226,7 +227,7 @@ def write_raced(
 ) -> Results:
     """Write a race's run and open it."""
     lock = race_lock(arms, n, **plan)
-    write_run(path, arms, n=n, question=question, metric=lock["objectives"]["maximize"][0], **lock)
+    write_run(path, arms, n=n, question=question, **lock)
     with Database(path) as database:
         return Results.load(database, "last")
 

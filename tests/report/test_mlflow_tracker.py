@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,6 +283,89 @@ def test_a_grid_has_verdicts_but_neither_paths_nor_pictures_of_every_pair(
     assert "difference/list_usd" in run.metrics
     assert not any(key.startswith("path/") for key in run.metrics)
     assert not any(name.startswith("comparison") for name in artifacts(client, parent))
+
+
+@pytest.fixture(scope="module")
+def raced(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, write_race: Callable[..., Results],
+    racers: tuple[Any, ...],
+) -> tuple[MlflowClient, Results]:  # fmt: skip
+    root = tmp_path_factory.mktemp("raced")
+    (root / "mlruns").mkdir()
+    shutil.copy(empty_store, root / "mlruns" / "mlflow.db")
+    arms = [replace(arm, asked=120 if arm.fate == "kept" else arm.asked) for arm in racers]
+    write_race(root / ".paretoken" / "paretoken.db", arms, confirm=1 / 3)
+    return project(root)
+
+
+def test_variants_of_a_race_can_be_sorted_and_say_what_stopped_them(raced: tuple[MlflowClient, Results]) -> None:
+    client, results = raced
+    _, children = runs_of(client)
+    tags = {label: run.data.tags for label, run in children.items()}
+    assert {label: (t["fate"], t["stopped_by"]) for label, t in tags.items()} == {
+        "verbose": ("kept", ""),
+        "terse": ("kept", ""),
+        "chatty": ("beaten", "verbose, terse"),
+        "bullets": ("beaten", "terse"),
+        "mute": ("infeasible", "bertscore_f1"),
+    }
+    metrics = {label: run.data.metrics for label, run in children.items()}
+    assert {label: m["dominated"] for label, m in metrics.items()} == {
+        "verbose": 0, "terse": 0, "chatty": 1, "bullets": 1, "mute": 0,
+    }  # fmt: skip
+    assert {label: m.get("rank") for label, m in metrics.items()} == {
+        "verbose": 0, "terse": 0, "chatty": 2, "bullets": 1, "mute": None,
+    }  # fmt: skip
+    experiment = client.get_experiment_by_name("product-copy").experiment_id
+    ordered = client.search_runs([experiment], "metrics.dominated = 1", order_by=["metrics.rank ASC"])
+    assert [run.info.run_name for run in ordered] == ["bullets", "chatty"]
+    assert results.race is not None
+
+
+def test_the_parent_of_a_race_has_its_outcome_and_its_course_over_cells(raced: tuple[MlflowClient, Results]) -> None:
+    client, results = raced
+    parent, _ = runs_of(client)
+    race, metrics = results.race, parent.data.metrics
+    assert race is not None
+    assert race.hypervolume is not None
+    assert [metrics[f"hypervolume{end}"] for end in ("", "_low", "_high")] == pytest.approx(list(race.hypervolume))
+    assert metrics["cells"] == 80 + 80 + 40 + 64 + 32
+    assert metrics["saved_usd"] == pytest.approx(race.saving.saved_usd)
+    assert (metrics["n_raced"], metrics["n_held_out"]) == (80, 40)
+    assert len(results.race_course) > 30
+    for name in ("hypervolume", "usd", "alive", "on_front"):
+        found = [(m.step, m.value) for m in client.get_metric_history(parent.info.run_id, f"course/{name}")]
+        assert sorted(found) == [(look.cells, pytest.approx(getattr(look, name))) for look in results.race_course]
+    assert {"front.png", "course.png", "departures.png"} <= artifacts(client, parent)
+    assert "![Who left after how many samples, and because of whom](departures.png)" in read(
+        client, parent, "FINDINGS.md"
+    )
+
+
+def test_each_variant_of_a_race_has_its_course_over_samples(raced: tuple[MlflowClient, Results]) -> None:
+    client, results = raced
+    _, children = runs_of(client)
+    ids = {label: id_ for id_, label in results.labels.items()}
+    assert results.race is not None
+    for label in ("verbose", "chatty"):
+        run = children[label].info.run_id
+        for name in ("bertscore_f1", "list_usd"):
+            path = results.race.path(ids[label], name)
+            for end, attribute in (("", "mean"), ("_low", "low"), ("_high", "high")):
+                found = [(m.step, m.value) for m in client.get_metric_history(run, f"course/{name}{end}")]
+                wanted = [(n, x) for n, e in path if (x := getattr(e, attribute)) is not None]
+                assert sorted(found) == [(n, pytest.approx(x)) for n, x in wanted]
+                assert 10 < len(found) <= 20
+    assert max(m.step for m in client.get_metric_history(children["chatty"].info.run_id, "course/list_usd")) == 40
+
+
+def test_other_plans_have_nothing_of_a_race(projected: tuple[MlflowClient, Results]) -> None:
+    client, _ = projected
+    parent, children = runs_of(client)
+    for run in (parent, *children.values()):
+        known = {*run.data.metrics, *run.data.tags}
+        assert not known & {"dominated", "rank", "stopped_by", "fate", "hypervolume", "saved_usd", "cells"}
+        assert not any(name.startswith("course/") for name in known)
 
 
 def test_a_deleted_store_comes_back(root: Path, empty_store: Path, write: Callable[..., None]) -> None:

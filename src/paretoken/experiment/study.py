@@ -270,8 +270,8 @@ def open_study(
         if run not in (runs := study.user_attrs.get(_RUNS, [])):
             study.set_user_attr(_RUNS, [*runs, run])
     place = hashlib.blake2b(f"{socket.gethostname()}:{root.resolve()}".encode(), digest_size=3).hexdigest()
-    make = None if sampler == "grid" else lambda trial_seed: _sampler(sampler, trial_seed, space, trials)
-    return Study(study, database, where, space, list(objectives), sampler=make, seed=seed, trials=trials,
+    return Study(study, database, where, space, list(objectives), sampler=_maker(sampler, seed, space, trials),
+                 seed=seed, trials=trials,
                  owner=f"{run}#{place}")  # fmt: skip
 
 
@@ -347,24 +347,27 @@ def _url(storage: str, root: Path) -> URL:
     return url
 
 
-def _sampler(name: Sampler, seed: int, space: Space, trials: int) -> optuna.samplers.BaseSampler:
+def _maker(name: Sampler, seed: int, space: Space, trials: int) -> Callable[[int], optuna.samplers.BaseSampler] | None:
+    """Makes the sampler of a trial from the trial's own seed; None for a grid, which needs none.
+
+    Ours derives its draws from the number of the trial, and remembers what it was told: it is made once.
+    """
     from optuna import samplers
 
-    population = min(50, max(8, trials // 5))  # so that there are generations at all
-    if name == "tpe":
-        conditional = any(d.when for d in space.dimensions)
-        return samplers.TPESampler(seed=seed, multivariate=True, group=conditional)
-    if name == "nsga2":
-        return samplers.NSGAIISampler(seed=seed, population_size=population)
-    if name == "nsga3":
-        return samplers.NSGAIIISampler(seed=seed, population_size=population)
-    if name == "gp":
-        return samplers.GPSampler(seed=seed)
-    if name == "random":
-        return samplers.RandomSampler(seed=seed)
     from paretoken.experiment.surrogate import SurrogateSampler
 
-    return SurrogateSampler(seed=seed)
+    population = min(50, max(8, trials // 5))  # so that there are generations at all
+    conditional = any(d.when for d in space.dimensions)
+    ours = SurrogateSampler(seed)
+    makers: dict[Sampler, Callable[[int], optuna.samplers.BaseSampler]] = {
+        "surrogate": lambda _: ours,
+        "tpe": lambda own: samplers.TPESampler(seed=own, multivariate=True, group=conditional),
+        "nsga2": lambda own: samplers.NSGAIISampler(seed=own, population_size=population),
+        "nsga3": lambda own: samplers.NSGAIIISampler(seed=own, population_size=population),
+        "gp": lambda own: samplers.GPSampler(seed=own),
+        "random": lambda own: samplers.RandomSampler(seed=own),
+    }
+    return makers.get(name)
 
 
 def _suggest(trial: optuna.trial.Trial, d: Dimension) -> Scalar:

@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -383,6 +384,7 @@ class SurrogateSampler(BaseSampler):
     ) -> None:
         self._seed = _entropy() if seed is None else seed
         self._given, self._known = dict(space or {}), dict(known or {})
+        self._threads = ThreadpoolController()
         self._memory: _Memory | None = None
         self._common: tuple[str, IntersectionSearchSpace] | None = None
 
@@ -416,6 +418,10 @@ class SurrogateSampler(BaseSampler):
         """The next point."""
         if not search_space:
             return {}
+        with self._threads.limit(limits=1, user_api="blas"):  # matrices of 200 rows: threads would only wait
+            return self._sample(study, trial, search_space)
+
+    def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         memory = self._memory
         if memory is None or memory.study != study.study_name or memory.space.of != search_space:
             memory = self._memory = _Memory(study.study_name, _Space(search_space, self._known), len(study.directions))

@@ -26,7 +26,7 @@ from paretoken.report.tables import findings, front_rows, question_of, standing_
 from paretoken.report.verdicts import course_of, verdict_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from mlflow import MlflowClient
@@ -115,8 +115,8 @@ class Projection:
             "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
         }
         metrics |= _expected(self._cost) | race_metrics(self._results)
-        self._log(run_id, metrics, self._common_params() | {"plan": self._results.plan["kind"]}, end_ms)
-        self._log_points(run_id, race_course_metrics(self._results, end_ms))
+        params = self._common_params() | {"plan": self._results.plan["kind"]}
+        self._log(run_id, metrics, params, end_ms, list(race_course_metrics(self._results, end_ms)))
         with TemporaryDirectory() as name:
             self._write_files(Path(name))
             self._client.log_artifacts(run_id, name)
@@ -161,9 +161,9 @@ class Projection:
         name, _, version = variant.prompt.partition("@")
         params = {"prompt": name, "prompt_version": version, "model": variant.model}
         chosen = {key: str(value) for key, value in variant.params}
-        self._log(run_id, numbers, self._common_params() | params | chosen, end_ms)
-        self._log_points(run_id, () if course is None else _path_metrics(course, end_ms))
-        self._log_points(run_id, variant_course_metrics(self._results, variant.id, end_ms))
+        points = [] if course is None else list(_path_metrics(course, end_ms))
+        points += variant_course_metrics(self._results, variant.id, end_ms)
+        self._log(run_id, numbers, self._common_params() | params | chosen, end_ms, points)
         self._client.log_text(run_id, self._lock["prompts"][variant.prompt]["text"], _file_name(variant.prompt))
         self._client.log_table(run_id, table, "records.json")
         self._end(run_id, end_ms)
@@ -175,20 +175,22 @@ class Projection:
             "scorers": ", ".join(scorer["name"] for scorer in self._lock["scorers"]),
         }
 
-    def _log(self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, str], at_ms: int) -> None:
+    def _log(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        params: Mapping[str, str],
+        at_ms: int,
+        points: Sequence[Metric],
+    ) -> None:
+        """Final metrics and parameters, and metrics with steps."""
         from mlflow.entities import Metric, Param
 
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, at_ms, 0) for name, value in metrics.items()],
-            params=[Param(name, value) for name, value in params.items()],
-        )
+        both = [*(Metric(name, value, at_ms, 0) for name, value in metrics.items()), *points]
+        for start in range(0, len(both), BATCH):
+            named = [] if start else [Param(name, value) for name, value in params.items()]
+            self._client.log_batch(run_id, metrics=both[start : start + BATCH], params=named)
         self._client.log_inputs(run_id, [self._dataset])
-
-    def _log_points(self, run_id: str, metrics: Iterable[Metric]) -> None:
-        points = list(metrics)
-        for start in range(0, len(points), BATCH):
-            self._client.log_batch(run_id, metrics=points[start : start + BATCH])
 
     def _table(self) -> pd.DataFrame:
         """Records with what a reader looks at first in front; without texts where the run does not keep them."""
