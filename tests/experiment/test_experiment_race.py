@@ -350,17 +350,20 @@ def test_a_study_shows_what_became_of_its_trials(lab: Lab) -> None:
     import optuna
 
     study = optuna.load_study(study_name="copies", storage=f"sqlite:///{lab.root}/.paretoken/studies.db")
-    decided = outcome.results.run.lock["race"]["decisions"]
+    decided, final = (
+        outcome.results.run.lock["race"]["decisions"],
+        study.user_attrs[f"decisions of {outcome.results.run.id}"],
+    )
     for trial in study.trials:
         attrs = trial.user_attrs
         if "withdrawn" in attrs:  # it proposed what was tried before
             continue
-        assert attrs["fate"] in ("kept", "beaten", "open")
-        assert attrs["n"] <= decided[attrs["variant"]]["n"], "when it was first decided, or rested"
+        assert attrs["fate"] in ("open", "kept", "beaten")
+        assert attrs["n"] <= decided[attrs["variant"]]["n"], "when it first rested or was decided"
         low, high = attrs["human_interval"]
         assert low <= trial.values[1] <= high
         assert ("beaten_by" in attrs) == (attrs["fate"] == "beaten")
-        in_the_end = study.user_attrs[f"decisions of {outcome.results.run.id}"][str(trial.number)]
+        in_the_end = final[str(trial.number)]
         assert (in_the_end["fate"], in_the_end["n"]) == (
             decided[attrs["variant"]]["fate"],
             decided[attrs["variant"]]["n"],
