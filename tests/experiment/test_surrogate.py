@@ -12,7 +12,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from paretoken.experiment.surrogate import MOST_POINTS, SurrogateSampler
+from paretoken.experiment.surrogate import SurrogateSampler
+from paretoken.experiment.surrogate_model import MOST_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MUTE = 16
+"""First samples of which a variant must have answered one: else the others would wait for it to the end."""
+NO_ANSWER = "no answer"
 CLAIMS_SHARE = 0.2
 """Share of the error rate for claims about goals other than the first, where there are any; likewise about limits."""
 
@@ -31,7 +34,7 @@ class Decision:
             `dearer` than the one that was looked for.
         n: Samples it had answered by then.
         by: Numbers of the rivals that settled it.
-        limits: Names of the limits that it breaks.
+        limits: Names of the limits that it breaks; `no answer` if all of its first calls failed.
     """
 
     fate: Fate
@@ -125,6 +128,7 @@ class Contest(ABC):
     def decide(self) -> None:
         """Drop, keep, and choose whom to ask on, when every variant that was asked has answered."""
         self._duels.play()
+        self._drop_mute()
         self._drop_infeasible()
         self._judge()
 
@@ -142,6 +146,12 @@ class Contest(ABC):
         by = tuple(sorted(arms[int(rival)] for rival in rivals))
         self.decisions[arm] = Decision(fate, self.length(arm), by, tuple(limit.name for limit in limits))
         self._duels.remove(self._slots.pop(arm))
+
+    def _drop_mute(self) -> None:
+        """Drop variants whose first calls all failed, without a claim about those that were not made."""
+        for arm, slot in [(arm, self._slots[arm]) for arm in self.open]:
+            if self._duels.length[slot] >= min(MUTE, self.total) and math.isnan(self._duels.means(slot)[0]):
+                self._drop(arm, "infeasible", limits=[Limit(NO_ANSWER, at_least=True, bound=0.0)])
 
     def _drop_infeasible(self) -> None:
         broken, limits = self._duels.breaks, self._duels.limits

@@ -276,12 +276,13 @@ def _results_body(results: Results) -> dict[str, Any]:
 
 
 def _say_results(results: Results) -> None:
-    from paretoken.report.overview import closing_rows
+    from paretoken.report.overview import closing_rows, confirmation_rows
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results))
     for sentence in results.verdicts:
         say(sentence)
+    print_rows(confirmation_rows(results), title="selected, and confirmed on samples held out")
     _say_dropped(results.run.lock["dropped"])
     say(f"run: {results.run.id} ({results.run.status})")
 
@@ -352,8 +353,10 @@ def _picture(outcome: Outcome) -> str | None:
     path = run_folder(outcome.results) / "front.png"
     if outcome.progress.made or not path.is_file():
         from paretoken.report.figures import save_front
+        from paretoken.report.race_figures import save_race
 
         save_front(outcome.results, path)
+        save_race(outcome.results, path.parent)
     return str(path)
 
 

@@ -92,7 +92,11 @@ async def drive(
     try:
         while True:
             while stopped is None and sum(len(trial.cells) for trial in flying.values()) < window:
-                step = planner.ask()
+                try:
+                    step = planner.ask()
+                except ParetokenError as error:
+                    stopped = error
+                    break
                 if not isinstance(step, Trial):
                     reason = getattr(step, "reason", "")
                     break

@@ -195,6 +195,13 @@ def _tolerance(value: Any) -> Any:
     return float(share)
 
 
+def _storage(value: Any) -> Any:
+    if isinstance(value, str) and value and not re.match(r"\w+(\+\w+)?://", value):
+        message = "'{value}' is no URL of a database: write e.g. sqlite:///studies.db or postgresql://user@host/name."
+        raise PydanticCustomError("storage", message, {"value": value})
+    return value
+
+
 class RaceSpec(Strict):
     """`plan: {race: ...}`: variants see the same samples until others are, with confidence, at least as good."""
 
@@ -215,7 +222,7 @@ class SearchSpec(RaceSpec):
     trials: int = Field(ge=1)
     race: bool = True
     parallel: int = Field(4, ge=1)
-    storage: str = ""
+    storage: Annotated[str, BeforeValidator(_storage)] = ""
     study: str = ""
 
     @field_serializer("storage")

@@ -7,23 +7,21 @@ import json
 import math
 import random
 import socket
-import sqlite3
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
-from paretoken.core.errors import SpecError, StoreError
+from paretoken.core.errors import SpecError
 from paretoken.experiment.space import Interval
 from paretoken.experiment.spec import hide_password
+from paretoken.experiment.study_storage import connect, quiet, storage_url, store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import optuna
-    from sqlalchemy import URL
 
     from paretoken.core.calls import Scalar
     from paretoken.core.trials import Variant
@@ -34,10 +32,6 @@ State = Literal["running", "complete", "failed"]
 
 RETRIES = 3
 """Proposals of variants that were tried before, after which a random one is taken."""
-BUSY_S = 60.0
-"""How long a SQLite file may be in use by another process [s]."""
-OPENINGS = 20
-"""How often the tables are looked for while other processes make them."""
 _OWNER, _WITHDRAWN, _RUNS, _SPACE = "owner", "withdrawn", "runs", "space"
 
 
@@ -214,7 +208,7 @@ class Study:
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:
-        with _quiet(), _store_errors(self._where, self._storage.engine.url):
+        with quiet(), store_errors(self._where, self._storage.engine.url):
             yield
 
 
@@ -252,16 +246,16 @@ def open_study(
     """
     if sampler == "grid":
         space.refuse_endless()
-    url = _url(storage, root)
+    url = storage_url(storage, root)
     where = url.database if url.database and url.get_backend_name() == "sqlite" else hide_password(str(url))
     objectives: dict[str, Literal["minimize", "maximize"]] = {
         **dict.fromkeys(minimize, "minimize"),
         **dict.fromkeys(maximize, "maximize"),
     }
-    with _quiet(), _store_errors(where, url):
+    with quiet(), store_errors(where, url):
         import optuna
 
-        database = _connect(url, where)
+        database = connect(url, where)
         study = optuna.create_study(
             storage=database, study_name=name, load_if_exists=True, directions=list(objectives.values()),
             sampler=optuna.samplers.RandomSampler(seed=seed), pruner=optuna.pruners.NopPruner(),
@@ -273,39 +267,6 @@ def open_study(
     return Study(study, database, where, space, list(objectives), sampler=_maker(sampler, seed, space, trials),
                  seed=seed, trials=trials,
                  owner=f"{run}#{place}")  # fmt: skip
-
-
-def _connect(url: URL, where: str) -> optuna.storages.RDBStorage:
-    from optuna.storages import RDBStorage
-    from sqlalchemy import event
-    from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
-
-    connect = {"timeout": BUSY_S} if url.get_backend_name() == "sqlite" else {}
-    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # Optuna formats it
-    try:
-        for left in reversed(range(OPENINGS)):
-            try:
-                storage = RDBStorage(text, engine_kwargs={"connect_args": connect})
-                break
-            except DBAPIError as error:  # another process makes the same tables
-                if not left or not (isinstance(error, IntegrityError) or "already exists" in str(error.orig)):
-                    raise
-    except (ImportError, NoSuchModuleError) as error:
-        fix = "pip install 'paretoken[postgres]'" if url.get_backend_name() == "postgresql" else "Install it"
-        raise SpecError(f"{where} needs a driver that is not installed.", field="storage",
-                        fix=f"{fix}, or leave storage out for SQLite.") from error  # fmt: skip
-    if url.get_backend_name() == "sqlite" and url.database:
-        event.listen(storage.engine, "connect", _write_ahead)
-        storage.remove_session()
-        storage.engine.dispose()
-    return storage
-
-
-def _write_ahead(connection: sqlite3.Connection, _: object) -> None:
-    """Let others read while one writes; a commit survives the process, and need not survive the machine."""
-    with suppress(sqlite3.OperationalError):  # another process is at it
-        connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _check(study: optuna.Study, objectives: Mapping[str, str], space: Space, where: str) -> None:
@@ -324,27 +285,6 @@ def _check(study: optuna.Study, objectives: Mapping[str, str], space: Space, whe
                         field="study")  # fmt: skip
     if study.user_attrs.get(_SPACE) != fingerprint:
         raise SpecError(f"the study {study.study_name!r} in {where} explores another space.", fix=fix, field="study")
-
-
-def _url(storage: str, root: Path) -> URL:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        url = make_url(storage or "sqlite:///.paretoken/studies.db")
-    except ArgumentError:
-        raise SpecError(f"{hide_password(storage)!r} is no URL of a database.", field="storage",
-                        fix="Write e.g. sqlite:///studies.db or postgresql://user@host/name.") from None  # fmt: skip
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database:
-        file = root / url.database
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{file}: cannot make the folder of the study: {error}") from error
-        url = url.set(database=str(file))
-    return url
 
 
 def _maker(name: Sampler, seed: int, space: Space, trials: int) -> Callable[[int], optuna.samplers.BaseSampler] | None:
@@ -387,33 +327,3 @@ def _states() -> type[optuna.trial.TrialState]:
     from optuna.trial import TrialState
 
     return TrialState
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna without its remarks, and without its warnings that a part of it may change one day."""
-    from optuna import exceptions, logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity(max(level, logging.ERROR))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", exceptions.ExperimentalWarning)
-            yield
-    finally:
-        logging.set_verbosity(level)
-
-
-@contextmanager
-def _store_errors(where: str, url: URL) -> Iterator[None]:
-    """Errors of the database as ours, in one line, without the password."""
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        cause: BaseException = error.__cause__ or error
-        said = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0]
-        shown = said.replace(str(url.password), "***") if url.password else said
-        raise StoreError(f"{where}: cannot use the study: {shown}") from error
