@@ -117,3 +117,16 @@ def test_of_equally_dear_variants_the_better_one_stays() -> None:
     dear = np.full((N, 2), 2.0)
     assert run(quality, dear, learnt=False)[0].chosen == [1]
     assert run(quality[:, ::-1], dear, learnt=False)[0].chosen == [0]
+
+
+def test_nobody_waits_for_a_variant_that_never_answers() -> None:
+    quality, cost = draw(np.random.default_rng(7), [0.5, 0.7, 0.6], [1, 2, 3])
+    quality[:, 2], cost[:, 2] = np.nan, np.nan
+    race, numbers = start(quality, np.nan_to_num(cost, nan=1.0), learnt=True)
+    while race.asked:
+        for arm in race.asked:
+            put(race, arm, quality[:, numbers[arm]], cost[:, numbers[arm]])
+        race.decide()
+    assert race.decisions[2].limits == ("no answer",)
+    assert race.decisions[2].n == 16
+    assert race.chosen == [0, 1]

@@ -198,6 +198,8 @@ BAD = [
     Bad("search without an end", plan("search: {sampler: tpe}"), ("spec.yaml", "search:"),
         ("plan.search.trials", "missing")),
     Bad("search for nothing", plan("search: {trials: 0}"), ("spec.yaml", "trials: 0"), ("plan.search.trials", "1")),
+    Bad("storage that is no database", plan("search: {trials: 9, storage: nonsense}"), ("spec.yaml", "nonsense"),
+        ("plan.search.storage", "no URL of a database", "sqlite:///studies.db")),
     Bad("unknown sampler", plan("search: {trials: 9, sampler: tpa}"), ("spec.yaml", "tpa"),
         ("plan.search.sampler", "'tpe'")),
     Bad("unknown key of a search", plan("search: {trial: 9}"), ("spec.yaml", "trial:"), ("Did you mean 'trials'?",)),

@@ -457,3 +457,12 @@ def test_a_search_has_no_pilot(lab: Lab) -> None:
     replayed(lab, "{search: {sampler: random, trials: 6}}")
     with pytest.raises(SpecError, match=r"plan.search: a search has no pilot"):
         run(lab.folder, pilot=8)
+
+
+def test_a_score_beyond_its_bounds_stops_the_race_in_one_sentence(lab: Lab) -> None:
+    replayed(lab, "{race: {range: {human: [0, 0.6]}}}")
+    outcome = run(lab.folder)
+    assert outcome.exit_code == 5
+    assert outcome.ending.status == "failed"
+    assert outcome.ending.reason.startswith("human = ")
+    assert "lies outside [0, 0.6], on which the race rests" in outcome.ending.reason

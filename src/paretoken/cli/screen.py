@@ -64,8 +64,8 @@ def _cell(value: Any) -> Text:
 
 BOARD_S = 2.0
 """How often the table of a race is drawn anew [s]."""
-MOST_ROWS = 20
-"""Most variants that it shows."""
+AROUND = 9
+"""Lines of the screen beside its rows."""
 
 
 @contextmanager
@@ -90,24 +90,24 @@ def live_progress() -> Iterator[Callable[[Progress], None]]:
             if sys.stderr.isatty() and progress.board is not None and now_s - shown_s > BOARD_S:
                 rows = progress.board()
                 shown_s = monotonic()
-                live.update(Group(_board(rows), bar))
+                live.update(Group(_board(rows, max(live.console.height - AROUND, 1)), bar))
 
         yield update
 
 
-def _board(rows: Sequence[BoardRow]) -> Table:
-    """The variants that are left in a race."""
+def _board(rows: Sequence[BoardRow], most: int) -> Table:
+    """The variants that are left in a race, as many as there are lines for."""
     names = list(rows[0].estimates) if rows else []
     kept = sum(row.kept for row in rows)
     title = f"{len(rows)} variants left: {kept} on the front so far, {len(rows) - kept} undecided"
-    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("variant", *names, "n", ""):
         table.add_column(name, justify="right" if name in (*names, "n") else "left")
-    for row in rows[:MOST_ROWS]:
+    for row in rows[:most]:
         cells = [_interval(row.estimates.get(name)) for name in names]
         table.add_row(Text(row.label), *cells, str(row.n), "front" if row.kept else "")
-    if len(rows) > MOST_ROWS:
-        table.add_row(Text(f"and {len(rows) - MOST_ROWS} more"))
+    if len(rows) > most:
+        table.add_row(Text(f"and {len(rows) - most} more"))
     return table
 
 
