@@ -90,12 +90,12 @@ def live_progress() -> Iterator[Callable[[Progress], None]]:
             if sys.stderr.isatty() and progress.board is not None and now_s - shown_s > BOARD_S:
                 rows = progress.board()
                 shown_s = monotonic()
-                live.update(Group(_board(rows, max(live.console.height - AROUND, 1)), bar))
+                live.update(Group(board_table(rows, max(live.console.height - AROUND, 1)), bar))
 
         yield update
 
 
-def _board(rows: Sequence[BoardRow], most: int) -> Table:
+def board_table(rows: Sequence[BoardRow], most: int) -> Table:
     """The variants that are left in a race, as many as there are lines for."""
     names = list(rows[0].estimates) if rows else []
     kept = sum(row.kept for row in rows)
