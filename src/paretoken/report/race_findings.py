@@ -188,6 +188,8 @@ def race_cautions(results: Results) -> list[str]:
         f"all decisions together are wrong at most {100 * plan.alpha:g} % of the time; they are about the means over "
         f"these {n} samples, not about others like them"
     ]
+    if plan.kind == "search":
+        told.append(f"the guarantee counts {plan.family} variants as if they had been named before the run")
     if plan.kind == "cheapest":
         told += (
             [f"within {plan.within:g} of the best on {plan.goals[0].name} counts as good enough"] if plan.within else []
