@@ -6,8 +6,8 @@ On each recorded set the samples come in random orders. Our rule, with mean cost
 beside asking everything, a naive interval that is tested again every 5 samples, and successive halving. A front is
 wrong if a variant is left out that no variant on it covers: as cheap (within the tolerance) and not worse by more than
 epsilon. `cheapest` looks for the cheapest variant within epsilon of the best; it is wrong if the winner is not, or if a
-cheaper one is within half of epsilon. The last part puts rivals exactly beyond the margin, with two to four objectives.
-Prints tables on stderr and one line of JSON per figure on stdout.
+cheaper one is within half of epsilon. The last part puts rivals exactly beyond the margin, with two to four objectives,
+and with variants that come late. Prints tables on stderr and one line of JSON per figure on stdout.
 """
 
 from __future__ import annotations
@@ -282,6 +282,34 @@ def stress_many(runs: int) -> None:
     say("null_error_rate.many_objectives", np.array(wrong, float), float(np.mean(wrong)), "of the runs", f"<= {ALPHA}")
 
 
+def stress_late(runs: int) -> None:
+    """Variants that come two by two, rest after a while, and are settled in the end; some of them can be dropped."""
+    rng = np.random.default_rng(14)
+    wrong = []
+    for _ in range(runs):
+        k, n = int(rng.integers(4, 9)), 200
+        quality = ladder(rng, n, k, EPSILON + 1e-9, 0.45)
+        cost = np.repeat((np.arange(k) + 1.0)[None, :] / 1e5, n, axis=0) * rng.uniform(0.5, 1.5, (n, k))
+        quality = np.column_stack([quality, np.clip(quality - 0.3, 0, 1)])  # twins at the same cost, far worse
+        table = Table(quality, np.column_stack([cost, cost]))
+        order, queue = rng.permutation(n), list(rng.permutation(2 * k))
+        found = Race((Goal("quality", slack=EPSILON), Goal("cost", False, tolerance=TOLERANCE)), n, 2 * k, alpha=ALPHA)
+        columns: list[int] = []
+        while queue or found.asked:
+            for _ in range(min(2, len(queue))):
+                columns.append(int(queue.pop()))
+                found.add([(0.0, 1.0), (0.0, table.cost[:, columns[-1]].max())])
+            rest = 48 if queue else n
+            while asked := [arm for arm in found.asked if found.length(arm) < rest]:
+                for arm in asked:
+                    rows = order[found.length(arm) : found.length(arm) + BLOCK]
+                    found.put(arm, np.stack([table.quality[rows, columns[arm]], table.cost[rows, columns[arm]]]))
+                found.decide()
+        front = [columns[arm] for arm in found.chosen]
+        wrong.append(bool(uncovered(front, *table.means, epsilon=EPSILON, tolerance=TOLERANCE)))
+    say("null_error_rate.late_entrants", np.array(wrong, float), float(np.mean(wrong)), "of the runs", f"<= {ALPHA}")
+
+
 def main() -> None:
     """Race on every recorded set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -299,7 +327,8 @@ def main() -> None:
         compete(name, table, orders)
         look_for_cheapest(name, table, orders)
     stress(100 if options.quick else 1000)
-    stress_many(50 if options.quick else 1000)
+    stress_many(20 if options.quick else 1000)
+    stress_late(20 if options.quick else 1000)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
     python bench/search.py [--quick] [--data DIR] [--seeds N]
 
 Two recorded spaces, of models, prompts and answer caps. Samplers of Optuna stand beside ours; alone, every trial
-answers all samples; raced, one trial at a time answers blocks of 8, and leaves when the race decides or rests as in the
-product, to be settled when nothing is left to try. The front is what the search would report then: of the trials that
-the race did not drop, those that no other beats by the estimates so far. It is judged by its hypervolume at the true
-means (cost in logarithm). In the figures with `decided` nothing rests, and only trials that the race has kept count,
-by the estimates that the study was told. Costs are given to the race and to our sampler, but for the figures with
-`learned_cost`. A search ends when it has 99 %; one that never has it counts as all cells. `--first` sets the first
+answers all samples; raced, four trials at a time answer blocks of 8, and a trial leaves when the race decides or rests
+as in the product, to be settled when nothing is left to try. The front is what the search would report then: of the
+trials that the race did not drop, those that no other beats by the estimates so far. It is judged by its hypervolume at
+the true means (cost in logarithm). In the figures with `decided` nothing rests, and only trials that the race has kept
+count, by the estimates that the study was told. Costs are given to the race and to our sampler, but for the figures
+with `learned_cost`. A search ends when it has 99 %; one that never has it counts as all cells. `--first` sets the first
 seed. Prints tables on stderr and one line of JSON per figure on stdout.
 """
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EPSILON, ALPHA, TOLERANCE = 0.02, 0.05, 0.1
-BLOCK, IN_FLIGHT = 8, 1
+BLOCK, IN_FLIGHT = 8, 4
 LEVELS = (0.95, 0.99)
 TARGETS = {("search_a", 0.95): 0.09, ("search_b", 0.95): 0.13, ("search_a", 0.99): 0.12, ("search_b", 0.99): 0.20}
 SAMPLERS = ("random", "grid", "nsga2", "nsga3", "tpe", "surrogate")

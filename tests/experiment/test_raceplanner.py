@@ -36,7 +36,9 @@ PLAN = RacePlan(
 
 def planner(plan: RacePlan = PLAN, entrants: Entrants | None = None, **said: Any) -> RacePlanner:
     arguments = {"repeats": 1, "seed": 5, "concurrency": 64, "variants": [v.id for v in VARIANTS], **said}
-    return RacePlanner(entrants or FixedEntrants(VARIANTS), plan, SAMPLES, lambda _: {"list_usd": 0.01}, **arguments)
+    return RacePlanner(
+        entrants or FixedEntrants(VARIANTS), plan, SAMPLES, lambda _: {"list_usd": (0.0, 0.01)}, **arguments
+    )
 
 
 def answers(trial: Trial) -> list[Record]:

@@ -207,7 +207,7 @@ def race_lock(arms: Sequence[Arm], n: int, **plan: Any) -> dict[str, Any]:
               "limits": list(arm.limits)}
         for id_, arm in zip(ids, arms, strict=True) if arm.fate != "open"
     }  # fmt: skip
-    most = {"list_usd": 0.00002, "output_tokens": 200.0, "input_tokens": 100.0}
+    ends = {"list_usd": (0.0, 0.00002), "output_tokens": (0.0, 200.0), "input_tokens": (0.0, 100.0)}
     limits = {metric: (">=", 0.5)} if any(arm.limits for arm in arms) else {}
     return {
         "plan": declared,
@@ -217,7 +217,7 @@ def race_lock(arms: Sequence[Arm], n: int, **plan: Any) -> dict[str, Any]:
             "samples": n - held_out,
             "held_out": held_out,
             "decisions": decisions,
-            "most": dict.fromkeys(ids, most),
+            "ends": dict.fromkeys(ids, ends),
         },
     }
 

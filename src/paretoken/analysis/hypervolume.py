@@ -46,7 +46,7 @@ class Box:
             return 0.0
         scaled = points.copy()
         np.log(points, where=self.logarithmic & (points > 0), out=scaled)
-        scaled = (scaled - self.low) / self.span
+        scaled = np.maximum((scaled - self.low) / self.span, 0.0)
         return float(hypervolume(scaled, ref=np.full(len(self.low), 1 + MARGIN))) / (1 + MARGIN) ** len(self.low)
 
 

@@ -26,7 +26,8 @@ class Race(Contest):
     bet on by one wealth a variant, Holm's method corrects for the number of variants; further goals are claims of every
     pair that share a part of the error rate, as are limits. Rivals that dropped another variant within slack or
     tolerance may be dropped themselves only without: no chain of small losses adds up. Variants may come while others
-    race; the guarantee is over all `family` of them.
+    race; the guarantee is over all `family` of them, as if they and the time of their coming had been fixed before:
+    that they are chosen by what was seen of the same samples is not counted.
 
     Args:
         goals: What decides, the first maximised metric first.

@@ -117,7 +117,7 @@ class RaceOutcome:
         lock = cast("dict[str, Any]", run.lock)
         self._run, self._labels, self._objectives = run, labels, objectives
         self._found: dict[str, Any] = lock.get("race", {})
-        self._seed = int(lock["seed"])
+        self._seed, self._repeats = int(lock["seed"]), int(lock["spec"].get("repeats", 1))
         self.plan = RacePlan.of(lock)
         raced = set(self.plan.parts(panel.samples)[0])
         chosen = np.array([sample in raced for sample in panel.samples], np.bool_)
@@ -162,9 +162,9 @@ class RaceOutcome:
         return Departure(body["fate"], body["n"], by, tuple(body["limits"]), kept_as)
 
     def n_asked(self, variant: str) -> int:
-        """Samples of the race that a variant has answered."""
+        """Samples of the race that a variant has answered, without a gap from the first on."""
         known = variant in self.selection.variants
-        return int(self.selection.asked[self.selection.variants.index(variant)].sum()) if known else 0
+        return self.selection.whole(variant) if known else 0
 
     @property
     def chosen(self) -> list[str]:
@@ -175,8 +175,8 @@ class RaceOutcome:
         """Least and largest value that a variant's calls can have; None where nothing bounds them."""
         if name in self.plan.ranges:
             return self.plan.ranges[name]
-        top = self._found.get("most", {}).get(variant, {}).get(name)
-        return None if top is None else (0.0, top)
+        ends = self._found.get("ends", {}).get(variant, {}).get(name)
+        return None if ends is None else (ends[0], ends[1])
 
     def estimate(self, variant: str, name: str, estimate: Estimate) -> Estimate:
         """An estimate with an interval that holds at every look, of the mean over these samples."""
@@ -192,6 +192,8 @@ class RaceOutcome:
         if rows is None or variant not in panel.variants:
             return np.empty(0)
         row = rows[panel.variants.index(variant)]
+        if panel is self.selection:  # what lies behind a gap is not like the others
+            row = row[: self.n_asked(variant)]
         return np.asarray(row[~np.isnan(row)])
 
     @cached_property
@@ -200,14 +202,14 @@ class RaceOutcome:
         total, cells, usd, saved = len(self.selection.samples), 0, 0.0, 0.0
         for id_ in self._labels:
             costs = self._values(self.selection, id_, "list_usd")
-            n, mean = self.n_asked(id_), float(costs.mean()) if len(costs) else 0.0
-            cells, usd, saved = cells + n, usd + n * mean, saved + (total - n) * mean
-        return Saving(cells, total * len(self._labels), usd, saved)
+            n, mean = self._repeats * self.n_asked(id_), float(costs.mean()) if len(costs) else 0.0
+            cells, usd, saved = cells + n, usd + n * mean, saved + (self._repeats * total - n) * mean
+        return Saving(cells, self._repeats * total * len(self._labels), usd, saved)
 
     @cached_property
     def confirmed(self) -> list[Confirmed]:
         """The chosen variants' objectives beside what held-out samples say of them."""
-        if self.held_out is None:
+        if self.held_out is None or self._run.status != "finished":
             return []
         names = [name for name in self._objectives.names if "." not in name]
         pairs = [
@@ -238,14 +240,14 @@ class RaceOutcome:
 
     @cached_property
     def hypervolume(self) -> tuple[float, float, float] | None:
-        """Of the chosen variants in the box of all, with a 95 % interval; None where there is nothing to measure.
+        """Of the chosen variants in the box of all, with a 95 % interval; None before the end, or without values.
 
         On held-out samples where there are some, else on those that all chosen variants have answered.
         """
         points = self._points(list(self._labels))[1]
         panel = self.held_out or self.selection
         ids = [id_ for id_ in self.chosen if id_ in panel.variants]
-        if not len(points) or not ids:
+        if not len(points) or not ids or self._run.status != "finished":
             return None
         rows = [panel.variants.index(id_) for id_ in ids]
         values = np.stack([sign * panel.values[name][rows].T for name, sign in self._goals], axis=2)
@@ -307,6 +309,8 @@ class RaceOutcome:
         if not names:
             return f"no variant of {entered} is shown to be on the front"
         how = f"{beaten} of {entered} dropped" if beaten else f"none of {entered} dropped"
+        if self._open:
+            return f"front so far: {_some(names)}; {how}, each covered by one that is left{within} ({confidence})"
         if not self.plan.races:
             return f"front: {_some(names)}; {entered} answered all samples"
         return f"front: {_some(names)}; {how}, each covered by one on the front{within} ({confidence})"
@@ -325,9 +329,10 @@ class RaceOutcome:
         saving = f', {100 * (1 - cost / dearest[0]):.0f} % below "{dearest[1]}"' if dearest[0] > cost else ""
         tolerance = self.plan.goals[1].tolerance
         about = f", beyond {100 * tolerance:g} %" if tolerance else ""
+        closer = "" if self.plan.within is None else " within half of that margin"
         return (
-            f'cheapest {what}: "{self._labels[winner]}" at ${1000 * cost:.4g} per 1,000 calls{saving}; no other that '
-            f"is good enough costs less{about} ({confidence})"
+            f'cheapest {what}: "{self._labels[winner]}" at ${1000 * cost:.4g} per 1,000 calls{saving}; no other'
+            f"{closer or ' that keeps the limits'} costs less{about} ({confidence})"
         )
 
     @property

@@ -117,20 +117,22 @@ class RacePlan:
                                 limits=self.limits, reference=reference)  # fmt: skip
         return Race(self.goals, total, self.family, alpha=self.alpha, limits=self.limits)
 
-    def ends(self, most: Mapping[str, float]) -> list[tuple[float, float]]:
+    def ends(self, calls: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
         """Least and largest value of everything that is measured.
 
         Args:
-            most: The largest values that one variant's calls can have.
+            calls: Those of the numbers of one variant's calls, by name.
         """
-        return [self.ranges[name] if name in self.ranges else (0.0, most.get(name, math.inf)) for name in self.names]
+        return [self.ranges[name] if name in self.ranges else calls.get(name, (0.0, math.inf)) for name in self.names]
 
-    def values(self, samples: Sequence[Mapping[str, float]], most: Mapping[str, float]) -> NDArray[np.float64]:
+    def values(
+        self, samples: Sequence[Mapping[str, float]], ends: Sequence[tuple[float, float]]
+    ) -> NDArray[np.float64]:
         """What a contest takes of some samples.
 
         Args:
             samples: Values by name; a name is missing where there is no value.
-            most: The largest values that the variant's calls can have.
+            ends: As `ends` gives them.
 
         Returns:
             Shape `(n_goals + n_limits, n)`.
@@ -139,12 +141,13 @@ class RacePlan:
             ScoreError: A value lies outside its declared bounds, on which the race rests.
         """
         rows = np.array([[sample.get(name, math.nan) for sample in samples] for name in self.names])
-        for name, row, (low, high) in zip(self.names, rows, self.ends(most), strict=True):
+        for name, row, (low, high) in zip(self.names, rows, ends, strict=True):
             slack = 1e-9 * (1 + abs(high - low))
             outside = row[(row < low - slack) | (row > high + slack)]
             if len(outside):
                 raise ScoreError(f"{name} = {outside[0]:g} lies outside [{low:g}, {high:g}], on which the race rests: "
-                                 "correct the scorer, or declare `range` in the plan")  # fmt: skip
+                                 "correct the scorer, or declare `range` in the plan; if a cached answer was dearer or "
+                                 "slower than one of today can be, say cache: {mode: refresh}")  # fmt: skip
         return rows.reshape(len(self.names), len(samples))
 
 

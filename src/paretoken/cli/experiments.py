@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from paretoken.experiment.forecast import Forecast
     from paretoken.experiment.race_outlook import RaceOutlook
     from paretoken.experiment.reach import Outlook
-    from paretoken.experiment.spec import Spec
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
@@ -162,29 +161,24 @@ def cheapest(
     within: Annotated[
         float | None, typer.Option("--within", help="Loss against the best that is good enough, in its unit.")
     ] = None,
-    of: Annotated[str, typer.Option("--of", help="A variant that stands for the best, e.g. today's.")] = "best",
-    alpha: Annotated[float, typer.Option("--alpha", help="Error rate.")] = 0.05,
-    tolerance: Annotated[str, typer.Option("--tolerance", help="Cost difference that does not matter.")] = "5%",
+    of: Annotated[str | None, typer.Option("--of", help="A variant that stands for the best, e.g. today's.")] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Error rate.")] = None,
+    tolerance: Annotated[
+        str | None, typer.Option("--tolerance", help="Cost difference that does not matter, e.g. 5%.")
+    ] = None,
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Find the cheapest variant that is good enough: within a margin of the best, or above the spec's floors.
 
-    A spec whose own plan is `cheapest` is run as it is; of any other the variants are taken.
+    The variants are those of the spec. Where its own plan is `cheapest`, options replace parts of it.
     """
-    from paretoken.core.errors import SpecError
     from paretoken.experiment.api import run as run_experiment
-    from paretoken.experiment.spec import load_spec
+    from paretoken.experiment.spec import cheapest_plan
 
-    own = load_spec(spec)[0]
-    if own.plan.cheapest is not None and metric is None and within is None:
-        instead = None
-    elif within is None and not own.subject_to:
-        raise SpecError("nothing says what is good enough.", fix="Add --within 0.02, or floors to the spec: "
-                        'subject_to: {NAME: ">= 0.60"}.', file=spec)  # fmt: skip
-    else:
-        wanted = {} if within is None else {"metric": metric or _main_metric(own, spec), "within": within, "of": of}
-        instead = {"cheapest": {**wanted, "alpha": alpha, "tolerance": {"list_usd": tolerance}}}
+    asked = {"metric": metric, "within": within, "of": of, "alpha": alpha,
+             "tolerance": None if tolerance is None else {"list_usd": tolerance}}  # fmt: skip
+    instead = cheapest_plan(spec, {name: value for name, value in asked.items() if value is not None})
     with live_progress() as on_progress, _resumable():
         outcome = run_experiment(spec, limit=limit, instead=instead, on_progress=on_progress)
     if as_json:
@@ -194,14 +188,6 @@ def cheapest(
         _say_results(outcome.results)
     _note_ending(outcome, spec)
     raise typer.Exit(outcome.exit_code)
-
-
-def _main_metric(spec: Spec, path: Path) -> str:
-    from paretoken.core.errors import SpecError
-
-    if not spec.maximize:
-        raise SpecError("the spec maximises nothing.", fix="Say what must be good enough: --metric NAME.", file=path)
-    return spec.maximize[0]
 
 
 def compare(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.clock import SystemClock
-from paretoken.core.errors import SpecError
+from paretoken.core.errors import ParetokenError, SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from paretoken.core.protocols import Clock
     from paretoken.core.trials import Trial
     from paretoken.experiment.design import Design
+    from paretoken.experiment.study import Study
 
 
 CELLS_AHEAD = 4
@@ -121,7 +123,7 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
         file = database_path(design.root)
         try:
             if design.plan["kind"] in RACING:
-                await design.look_up_recorded()
+                await design.look_ahead()
             if not file.is_file():
                 return await forecast(design, None, clock)
             with Database(file) as database:
@@ -209,6 +211,8 @@ async def run_async(
                     "estimate": estimate.body(),
                     "most": design.most(),
                     "difficulty": recorded_difficulty(design, database),
+                    "concurrency": design.spec.concurrency,
+                    "token": secrets.token_hex(4),
                 }
                 latest = _open_run(design, database, found, fresh, clock)
             with alone(design.root, latest.id):
@@ -221,6 +225,9 @@ async def run_async(
 def _gates(design: Design, conditions: Sequence[str]) -> tuple[Gate, ...]:
     if not conditions:
         return ()
+    if design.plan["kind"] in RACING:
+        raise SpecError("a race compares no treatment with a control, so nothing can fail it.", file=design.path,
+                        field="plan", fix="Leave --fail-if out, or gate on an A/B test.")  # fmt: skip
     from paretoken.analysis.abtest import AbTest
     from paretoken.analysis.gate import Gate
 
@@ -284,20 +291,23 @@ async def _go_on(
         on_progress(progress)
 
     def on_trial(trial: Trial, records: list[Record]) -> None:
-        findings.publish()
+        if findings is not None:
+            findings.publish()
         for tracker in trackers:
             tracker.on_trial(info, trial, records)
 
     engine = Engine(design, info, database, ledger, caps, clock, known, on_call)
     ending = Ending("stopped", "interrupted")
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
-    study = open_study_of(design, info.id) if design.searches else None
-    if design.plan["kind"] in RACING:
-        await design.look_up_recorded()
-    planner = design.planner(pilot, info.lock, study)
-    findings = Findings(book, design, info, planner, clock)
-    progress.board = getattr(planner, "board", None)
+    study: Study | None = None
+    findings: Findings | None = None
     try:
+        study = open_study_of(design, info) if design.searches else None
+        if design.plan["kind"] in RACING:
+            await design.look_ahead()
+        planner = design.planner(pilot, info.lock, study)
+        findings = Findings(book, design, info, planner, clock)
+        progress.board = getattr(planner, "board", None)
         on_progress(progress)
         ending = await drive(planner, engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
         if pilot and ending.status == "finished":
@@ -305,11 +315,15 @@ async def _go_on(
             if progress.made:
                 rest = await forecast(design, database, clock, info)
                 book.reopen(info.id, {**info.lock, "estimate": _after_pilot(info, rest)})
+    except ParetokenError as error:
+        ending = Ending("failed", str(error), error)
+        raise
     except Exception as error:
         ending = Ending("failed", f"internal error: {error!r}")
         raise
     finally:
-        findings.publish(at_once=True)
+        if findings is not None:
+            findings.publish(at_once=True)
         if study is not None:
             study.close()
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())

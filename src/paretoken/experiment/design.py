@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
 from itertools import product
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from paretoken.core.calls import Message, Origin, Request
 from paretoken.core.errors import Refused
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
+from paretoken.core.usage import ZERO, Usage
 from paretoken.experiment.planners import FixedPlanner
 from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS
 from paretoken.gateway.budget import bound_tokens, bound_usd
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 RACING = ("race", "cheapest", "search")
 """Kinds of plans that race."""
+MOST_COUNTED = 2_000
+"""Samples up to which prompts are counted before a race."""
 COPY_SEED = 1_000_003
 """Distance between the seeds of two copies of a variant, more than there are repeats."""
 
@@ -87,7 +91,7 @@ class Design:
     space: Space
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
-    _recorded: dict[tuple[str, str], dict[str, float]] = field(init=False, default_factory=dict)
+    _known: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
@@ -140,10 +144,10 @@ class Design:
             entrants,
             plan,
             samples,
-            self.largest,
+            self.ends,
             repeats=self.spec.repeats,
             seed=self.spec.seed,
-            concurrency=self.spec.concurrency,
+            concurrency=cast("int", lock["concurrency"]),
             whole=not plan.races,
             rest=rest_after(total) if self.searches and plan.races else None,
             variants=[variant.id for variant in self.variants],
@@ -294,37 +298,79 @@ class Design:
 
     def most(self) -> dict[str, dict[str, float]]:
         """The largest values a call can have in an A/B test, by variant id and name; renders every prompt."""
-        return {v.id: self.largest(v) for v in self.variants} if self.plan["kind"] == "abtest" else {}
+        tested = self.variants if self.plan["kind"] == "abtest" else ()
+        return {v.id: {name: high for name, (_, high) in self.ends(v).items()} for v in tested}
 
-    async def look_up_recorded(self) -> None:
-        """Find out the largest values of recorded answers, which a race rests on: the recording is all there is."""
-        recorded = [id_ for id_, model in self.models.items() if model.provider.recorded]
-        for prompt, id_ in product(self.prompts, recorded):
-            model, found = self.models[id_], self._recorded.setdefault((prompt, id_), {})
-            for sample, repeat in product(self.samples, range(self.spec.repeats)):
-                request = self.request(Variant(prompt, id_), Cell(sample, repeat), run="")
-                try:
-                    response = await model.provider.generate(request)
-                except Refused:
+    async def look_ahead(self) -> None:
+        """Find out what a race may rest on beside the bounds of calls: recorded answers, and prompts counted exactly.
+
+        Raises:
+            ProviderError: A local model cannot count.
+        """
+        for id_, model in self.models.items():
+            for prompt in self.prompts:
+                if model.provider.recorded:
+                    self._known[prompt, "none", id_] = await self._recorded(prompt, id_)
                     continue
-                usage = response.usage
-                seen = {"list_usd": float(model.price.cost(usage)), "latency_s": response.latency_s or 0.0,
-                        "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}  # fmt: skip
-                found |= {name: max(found.get(name, 0.0), value) for name, value in seen.items()}
+                for edits in self.space.choices("edits") or ("none",):
+                    counts = await self._counts(prompt, str(edits), id_)
+                    if counts:
+                        self._known[prompt, str(edits), id_] = {"input_tokens": (min(counts), max(counts))}
 
-    def largest(self, variant: Variant) -> dict[str, float]:
-        """The largest values that a variant's calls can have, by name; of recorded ones only if they were looked up."""
+    async def _recorded(self, prompt: str, id_: str) -> dict[str, tuple[float, float]]:
+        """Least and largest values of a recorded model's answers: the recording is all there is."""
+        model, seen = self.models[id_], dict[str, list[float]]()
+        for sample, repeat in product(self.samples, range(self.spec.repeats)):
+            request = self.request(Variant(prompt, id_), Cell(sample, repeat), run="")
+            try:
+                response = await model.provider.generate(request)
+            except Refused:
+                continue
+            usage = response.usage
+            for name, value in (
+                ("list_usd", float(model.price.cost(usage))),
+                ("input_tokens", usage.input_tokens),
+                ("output_tokens", usage.output_tokens),
+                ("latency_s", response.latency_s),
+            ):
+                if value is not None:
+                    seen.setdefault(name, []).append(float(value))
+        return {name: (0.0, max(values)) for name, values in seen.items()}
+
+    async def _counts(self, prompt: str, edits: str, id_: str) -> list[int]:
+        """Prompt tokens of every sample by the model's own tokeniser; none where it is elsewhere, or takes too long."""
+        variant = Variant(prompt, id_, () if edits == "none" else (("edits", edits),))
+        if len(self.samples) > MOST_COUNTED:
+            return []
+        counts = []
+        for sample in self.samples:
+            counted = await self.models[id_].provider.count_tokens(self.request(variant, Cell(sample), run=""))
+            if counted is None:
+                return []
+            counts.append(counted)
+        return counts
+
+    def ends(self, variant: Variant) -> dict[str, tuple[float, float]]:
+        """Least and largest value that a variant's calls can have, by name; recorded ones need `look_ahead` first."""
         model, params = self.models[variant.model], dict(variant.params)
+        edits = str(params.get("edits", "none"))
+        known = self._known.get((variant.prompt, edits, variant.model), {})
         if model.provider.recorded:
-            return self._recorded.get((variant.prompt, variant.model), {})
-        longest = self._longest(variant.prompt, str(params.get("edits", "none")))
-        request = self.request(variant, Cell(longest), run="")
+            return known
+        request = self.request(variant, Cell(self._longest(variant.prompt, edits)), run="")
         timeout_s: float = getattr(model.entry, "timeout_s", 0.0)
+        most_usd, least_usd = bound_usd(request, model.price, timeout_s), ZERO
+        if "input_tokens" in known:
+            least, most = (int(tokens) for tokens in known["input_tokens"])
+            longest = Usage(input_tokens=most, output_tokens=request.max_tokens, compute_s=Decimal(str(timeout_s)))
+            least_usd = model.price.cost(Usage(input_tokens=least, cached_tokens=0))
+            most_usd = min(most_usd, model.price.cost(longest))
         return {
-            "list_usd": float(bound_usd(request, model.price, timeout_s)),
-            "input_tokens": float(bound_tokens(request)),
-            "output_tokens": float(request.max_tokens),
-            "latency_s": timeout_s,
+            "list_usd": (float(least_usd), float(most_usd)),
+            "input_tokens": (0.0, float(bound_tokens(request))),
+            "output_tokens": (0.0, float(request.max_tokens)),
+            "latency_s": (0.0, timeout_s),
+            **known,
         }
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PUBLISH_S = 1.0
 """How often findings are written while the run goes on, at most [s]."""
-MADE_ONCE = ("estimate", "most", "difficulty")
-"""What is found out when a run is opened."""
+MADE_ONCE = ("estimate", "most", "difficulty", "concurrency", "token")
+"""What is found out when a run is opened; how many calls go out at once decides the rounds of a race."""
 RACE = "race"
 """Where the lock keeps what a race decided."""
 
@@ -44,18 +44,21 @@ class Findings:
         self._book, self._design, self._info, self._planner, self._clock = book, design, info, planner, clock
         self._written: Mapping[str, object] = {}
         self._written_s = -PUBLISH_S
+        self._known = int(cast("dict[str, Any]", info.lock.get(RACE, {})).get("cells", 0))
 
     def publish(self, *, at_once: bool = False) -> None:
         """Write what is new; while the run goes on, not more often than others would look."""
         found, now_s = self._planner.findings, self._clock.monotonic()
         if not found or found is self._written or (now_s - self._written_s < PUBLISH_S and not at_once):
             return
+        if cast("int", found["cells"]) < self._known:  # a run that goes on is not yet where it was
+            return
         self._written, self._written_s = found, now_s
         rows = {"variants": self._design.rows(self._planner.variants)} if self._design.searches else {}
         self._book.amend(self._info.id, {**self._info.lock, RACE: dict(found), **rows})
 
 
-def open_study_of(design: Design, run: str) -> Study:
+def open_study_of(design: Design, info: RunInfo) -> Study:
     """The study of a search; without a name it is the run's own.
 
     Raises:
@@ -69,10 +72,12 @@ def open_study_of(design: Design, run: str) -> Study:
         raise ValueError("the plan is no search")
     try:
         return open_study(
-            search.study or run,
+            search.study or info.id,
             design.space,
             root=design.root,
-            run=run,
+            run=info.id,
+            token=str(info.lock["token"]),
+            measure=[design.dataset.hash, str(len(design.samples)), *(s.provenance for s in design.scorers)],
             minimize=design.objectives.minimize,
             maximize=design.objectives.maximize,
             trials=search.trials,

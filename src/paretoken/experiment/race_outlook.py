@@ -92,7 +92,8 @@ def race_outlook(design: Design, forecast: Forecast) -> RaceOutlook | None:
     plan = RacePlan.of(design.lock)
     planned = len(plan.parts(list(design.samples))[0])
     found = forecast.predicted
-    most_usd = float(forecast.total("high_usd")) if found is None else found.expected
+    raced = planned / len(design.samples)
+    most_usd = raced * (float(forecast.total("high_usd")) if found is None else found.expected)
     left_usd = min((float(room.left_usd) for room in forecast.rooms), default=None)
     share = None if left_usd is None or not most_usd else left_usd / most_usd
     file = database_path(design.root)
@@ -120,7 +121,8 @@ def _rehearse(
     for run in reversed(RunBook(database).all()):
         rows = cast("list[dict[str, Any]]", run.lock["variants"])
         known = [row["id"] for row in rows if row["id"] in wanted]
-        if len(known) > (best[0] if best else 1):
+        same = run.lock["dataset"] == design.lock["dataset"]
+        if same and len(known) > (best[0] if best else 1) and plan.reference in (*known, ""):
             values = _recorded(Results.load(database, run.id), plan, known)
             if values.shape[1] >= MIN_RECORDED and values.shape[0] > 1:
                 best = values.shape[0], values.shape[1], known, values
@@ -140,12 +142,16 @@ def _recorded(results: Results, plan: RacePlan, known: Sequence[str]) -> NDArray
     """Recorded values of variants on the samples that all have answered, shape `(n_variants, n_samples, n_names)`."""
     import numpy as np
 
+    from paretoken.analysis.raceplan import ERROR_RATE
+
     panel = results.panel
     if not set(known) <= set(panel.variants):
         return np.empty((0, 0, 0))
+    if not set(plan.names) <= {*panel.values, ERROR_RATE}:
+        return np.empty((0, 0, 0))
     rows = [panel.variants.index(id_) for id_ in known]
-    error = np.zeros((len(rows), len(panel.samples)))
-    columns = [panel.values[name][rows] if name in panel.values else error for name in plan.names]
+    answered = np.where(np.isnan(panel.values["list_usd"][rows]), 1.0, 0.0)
+    columns = [answered if name == ERROR_RATE else panel.values[name][rows] for name in plan.names]
     values = np.stack(columns, axis=2)
     return np.asarray(values[:, ~np.isnan(values).any(axis=(0, 2))])
 
@@ -168,7 +174,7 @@ def _race(
     wanted = {variant.id: variant for variant in design.variants}
     cost = drawn[:, :, plan.names.index("list_usd")].mean(axis=1) if "list_usd" in plan.names else np.ones(len(known))
     for id_ in known:
-        contest.add(plan.ends(design.largest(wanted[id_])))
+        contest.add(plan.ends(design.ends(wanted[id_])))
     spent, whole, decided = 0.0, float(cost.sum()) * planned, 0
     in_time = True
     while contest.asked:

@@ -109,7 +109,7 @@ class RacePlanner:
         entrants: Where variants come from.
         plan: What was declared.
         samples: Sample ids in drawn order.
-        most: The largest values that a variant's calls can have, by name.
+        ends: Least and largest value that a variant's calls can have, by name.
         repeats: How often each sample is asked.
         seed: Seed of the order of variants.
         concurrency: Cells that may be on the way at once; small rounds are made larger as far as `GROWTH` allows.
@@ -127,7 +127,7 @@ class RacePlanner:
         entrants: Entrants,
         plan: RacePlan,
         samples: Sequence[str],
-        most: Callable[[Variant], Mapping[str, float]],
+        ends: Callable[[Variant], Mapping[str, tuple[float, float]]],
         *,
         repeats: int,
         seed: int,
@@ -137,13 +137,13 @@ class RacePlanner:
         variants: Sequence[str] = (),
         label: Callable[[Variant], str] = lambda variant: variant.id,
     ) -> None:
-        self._entrants, self._plan, self._most_of, self._label = entrants, plan, most, label
+        self._entrants, self._plan, self._ends_of, self._label = entrants, plan, ends, label
         self._samples, self._held_out = plan.parts(samples)
         self._contest = plan.contest(len(self._samples), variants)
         self._repeats, self._seed, self._concurrency, self._whole = repeats, seed, concurrency, whole
         self._rest = len(self._samples) if rest is None else rest
         self._variants: list[Variant] = []
-        self._most: list[Mapping[str, float]] = []
+        self._ends: list[list[tuple[float, float]]] = []
         self._values: dict[str, dict[str, dict[str, float]]] = {}
         self._told: set[int] = set()
         self._open = 0
@@ -205,8 +205,8 @@ class RacePlanner:
     def _let_in(self) -> None:
         while (variant := self._entrants.next(sum(arm not in self._told for arm in self._contest.open))) is not None:
             self._variants.append(variant)
-            self._most.append(self._most_of(variant))
-            self._contest.add(self._plan.ends(self._most[-1]))
+            self._ends.append(self._plan.ends(self._ends_of(variant)))
+            self._contest.add(self._ends[-1])
             self._publish()
 
     def _size(self, taken: Iterable[int]) -> int:
@@ -231,7 +231,7 @@ class RacePlanner:
 
     def _read(self, arm: int, samples: Sequence[str]) -> NDArray[np.float64]:
         values = self._values[self._variants[arm].id]
-        return self._plan.values([values.get(sample, {}) for sample in samples], self._most[arm])
+        return self._plan.values([values.get(sample, {}) for sample in samples], self._ends[arm])
 
     def _settle(self) -> None:
         """Tell what is decided or rests, each variant once, and publish what is known."""
@@ -243,7 +243,7 @@ class RacePlanner:
                 decision, values = contest.decisions.get(arm), self._values[self._variants[arm].id]
                 n = contest.length(arm) if decision is None else decision.n
                 seen = [values.get(sample, {}) for sample in self._samples[:n]]
-                ends = dict(zip(self._plan.names, self._plan.ends(self._most[arm]), strict=True))
+                ends = dict(zip(self._plan.names, self._ends[arm], strict=True))
                 self._entrants.settle(self._variants[arm], decision, seen, ends)
         self._publish()
 
@@ -254,7 +254,9 @@ class RacePlanner:
             for arm, decision in self._contest.decisions.items()
         }
         self.findings = {"samples": len(self._samples), "held_out": len(self._held_out), "decisions": decided,
-                         "most": dict(zip(ids, self._most, strict=True))}  # fmt: skip
+                         "cells": sum(map(len, self._values.values())),
+                         "ends": {id_: dict(zip(self._plan.names, ends, strict=True))
+                                  for id_, ends in zip(ids, self._ends, strict=True)}}  # fmt: skip
 
     def board(self) -> list[BoardRow]:
         """Variants that are not dropped, the cheapest first."""
@@ -270,7 +272,7 @@ class RacePlanner:
     def _estimates(self, arm: int, samples: Sequence[str]) -> dict[str, Estimate]:
         values = self._read(arm, samples) if samples else np.empty((0, 0))
         found = {}
-        for name, row, ends in zip(self._plan.names, values, self._plan.ends(self._most[arm]), strict=False):
+        for name, row, ends in zip(self._plan.names, values, self._ends[arm], strict=False):
             if len(known := row[~np.isnan(row)]):
                 low, high = interval(known, ends, len(self._samples)) or (None, None)
                 found[name] = Estimate(float(known.mean()), low, high, len(known))

@@ -57,11 +57,19 @@ def resolve_race(
     if len(variants) < 2:
         raise source.error("there is one variant only: nothing to choose from.", "plan", kind,
                            fix="Name another prompt or model, or more values in space.")  # fmt: skip
-    body = {"kind": kind, **plan.model_dump(mode="json"), "family": len(variants)}
+    family = len(variants)
+    if isinstance(plan, SearchSpec):
+        family = plan.trials if space.size is None else min(plan.trials, space.size)
+    body = {"kind": kind, **plan.model_dump(mode="json"), "family": family}
     if isinstance(plan, CheapestSpec):
         body["reference"] = _reference(plan, variants, source)
     _check_names(plan, kind, objectives, source)
-    if not isinstance(plan, SearchSpec) or plan.race:
+    if isinstance(plan, SearchSpec) and not plan.race:
+        quantiles = [name for name in objectives.names if "." in name]
+        if plan.confirm and quantiles:
+            problem = f"{quantiles[0]!r} is a quantile: a part of the samples cannot confirm it."
+            raise source.error(problem, "plan", kind, "confirm", fix="Leave confirm out, or take the mean.")
+    else:
         _check_bounds(plan, kind, objectives, scorers, source)
     left = round((1 - (plan.confirm or 0.0)) * len(dataset.samples))
     if plan.confirm and (left < MIN_RACED or len(dataset.samples) - left < MIN_RACED):
@@ -128,7 +136,18 @@ def _check_bounds(
     ranges = {name: tuple(ends) for scorer in scorers for name, ends in scorer.ranges.items()}
     ranges |= {name: (ends[0], ends[1]) for name, ends in plan.range.items()}
     bounded = (*ranges, *BOUNDED)
+    for name in plan.range:
+        if name not in (*metrics, *BOUNDED):
+            raise source.error(f"{name!r} is measured by nothing here.", "plan", kind, "range", name,
+                               fix=suggest(name, (*metrics, *BOUNDED)))  # fmt: skip
+    for name in objectives.subject_to:
+        if "." in name:
+            raise source.error("a quantile cannot be a limit of a race.", "subject_to", name,
+                               fix=f"Limit the mean, {name.partition('.')[0]}.")  # fmt: skip
     if isinstance(plan, CheapestSpec):
+        if plan.metric in objectives.minimize:
+            raise source.error(f"the best is the highest, and {plan.metric!r} is minimised.", "plan", kind, "metric",
+                               fix="Score it the other way round, and maximise it.")  # fmt: skip
         if plan.metric is not None and plan.metric not in metrics:
             raise source.error(f"no scorer gives {plan.metric!r}.", "plan", kind, "metric",
                                fix=suggest(plan.metric, metrics))  # fmt: skip

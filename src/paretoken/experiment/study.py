@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import random
-import socket
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import takewhile
@@ -32,7 +31,7 @@ State = Literal["running", "complete", "failed"]
 
 RETRIES = 3
 """Proposals of variants that were tried before, after which a random one is taken."""
-_OWNER, _WITHDRAWN, _RUNS, _SPACE = "owner", "withdrawn", "runs", "space"
+_OWNER, _WITHDRAWN, _RUNS, _SPACE, _MEASURE = "owner", "withdrawn", "runs", "space", "measure"
 
 
 class Tried(NamedTuple):
@@ -218,6 +217,8 @@ def open_study(
     *,
     root: Path,
     run: str,
+    token: str = "",
+    measure: Sequence[str] = (),
     minimize: Sequence[str],
     maximize: Sequence[str],
     trials: int,
@@ -231,7 +232,9 @@ def open_study(
         name: The study's name in its storage.
         space: What may be tried.
         root: The project's folder, which relative SQLite paths begin at.
-        run: The run's id. What a killed process of the same run, here in this folder, was trying is tried again first.
+        run: The run's id.
+        token: What only this run knows: what a killed process of it was trying is tried again first.
+        measure: What estimates depend on besides the variant; runs that share a study must agree on it.
         minimize: Objectives of which less is better.
         maximize: Objectives of which more is better.
         trials: How many variants the study may try, over all runs.
@@ -260,21 +263,23 @@ def open_study(
             storage=database, study_name=name, load_if_exists=True, directions=list(objectives.values()),
             sampler=optuna.samplers.RandomSampler(seed=seed), pruner=optuna.pruners.NopPruner(),
         )  # fmt: skip
-        _check(study, objectives, space, where)
+        _check(study, objectives, space, measure, where)
         if run not in (runs := study.user_attrs.get(_RUNS, [])):
             study.set_user_attr(_RUNS, [*runs, run])
-    place = hashlib.blake2b(f"{socket.gethostname()}:{root.resolve()}".encode(), digest_size=3).hexdigest()
     return Study(study, database, where, space, list(objectives), sampler=_maker(sampler, seed, space, trials),
                  seed=seed, trials=trials,
-                 owner=f"{run}#{place}")  # fmt: skip
+                 owner=f"{run}#{token}")  # fmt: skip
 
 
-def _check(study: optuna.Study, objectives: Mapping[str, str], space: Space, where: str) -> None:
+def _check(
+    study: optuna.Study, objectives: Mapping[str, str], space: Space, measure: Sequence[str], where: str
+) -> None:
     """Name the objectives of a new study; make sure that an old one has them, and the same space."""
     fingerprint = json.dumps([asdict(d) for d in space.dimensions])
     if _SPACE not in study.user_attrs and not study.get_trials(deepcopy=False):
         study.set_metric_names(list(objectives))
         study.set_user_attr(_SPACE, fingerprint)
+        study.set_user_attr(_MEASURE, list(measure))
     directions = [d.name.lower() for d in study.directions]
     fix = "Name another one, study: NAME, or leave study and storage out."
     if directions != list(objectives.values()) or study.metric_names != list(objectives):
@@ -283,6 +288,9 @@ def _check(study: optuna.Study, objectives: Mapping[str, str], space: Space, whe
         )
         raise SpecError(f"the study {study.study_name!r} in {where} has other objectives: {has}.", fix=fix,
                         field="study")  # fmt: skip
+    if study.user_attrs.get(_MEASURE, list(measure)) != list(measure):
+        raise SpecError(f"the study {study.study_name!r} in {where} measured other samples, or by other scorers.",
+                        fix=fix, field="study")  # fmt: skip
     if study.user_attrs.get(_SPACE) != fingerprint:
         raise SpecError(f"the study {study.study_name!r} in {where} explores another space.", fix=fix, field="study")
 
@@ -298,7 +306,7 @@ def _maker(name: Sampler, seed: int, space: Space, trials: int) -> Callable[[int
 
     population = min(50, max(8, trials // 5))  # so that there are generations at all
     conditional = any(d.when for d in space.dimensions)
-    ours = SurrogateSampler(seed)
+    ours = SurrogateSampler(seed, space=None if conditional else _distributions(space))
     makers: dict[Sampler, Callable[[int], optuna.samplers.BaseSampler]] = {
         "surrogate": lambda _: ours,
         "tpe": lambda own: samplers.TPESampler(seed=own, multivariate=True, group=conditional),
@@ -308,6 +316,24 @@ def _maker(name: Sampler, seed: int, space: Space, trials: int) -> Callable[[int
         "random": lambda own: samplers.RandomSampler(seed=own),
     }
     return makers.get(name)
+
+
+def _distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What a trial chooses from, as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    for d in space.dimensions:
+        if not d.varies:
+            continue
+        if not isinstance(d.values, Interval):
+            found[d.name] = CategoricalDistribution(d.values)
+        elif isinstance(d.values.low, int):
+            high, step = cast("int", d.values.high), cast("int", d.values.step)
+            found[d.name] = IntDistribution(d.values.low, high, log=d.values.log, step=step)
+        else:
+            found[d.name] = FloatDistribution(d.values.low, d.values.high, log=d.values.log, step=d.values.step)
+    return found
 
 
 def _suggest(trial: optuna.trial.Trial, d: Dimension) -> Scalar:

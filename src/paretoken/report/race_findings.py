@@ -182,7 +182,7 @@ def race_cautions(results: Results) -> list[str]:
     if race is None:
         return []
     plan, n = race.plan, len(race.selection.samples)
-    if not plan.races:
+    if not plan.races and not any(left.fate == "open" for left in race.departures.values()):
         return [f"every variant answered all {n} samples: the front is that of these samples, without error"]
     told = [
         f"all decisions together are wrong at most {100 * plan.alpha:g} % of the time; they are about the means over "
@@ -191,9 +191,7 @@ def race_cautions(results: Results) -> list[str]:
     if plan.kind == "search":
         told.append(f"the guarantee counts {plan.family} variants as if they had been named before the run")
     if plan.kind == "cheapest":
-        told += (
-            [f"within {plan.within:g} of the best on {plan.goals[0].name} counts as good enough"] if plan.within else []
-        )
+        told += [f"a loss of {plan.within:g} on {plan.goals[0].name} counts as good enough"] if plan.within else []
     told += [
         f"a loss of {goal.slack:g} on {goal.name} is allowed of what drops another" for goal in plan.goals if goal.slack
     ]
