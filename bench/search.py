@@ -351,6 +351,7 @@ def main() -> None:
             compete(pool, args.data, space, name, n, raced=False)
             if name in ("surrogate", "tpe"):
                 compete(pool, args.data, space, name, n, raced=True, learnt=True)
+            if name == "surrogate":
                 compete(pool, args.data, space, name, n, raced=True, rests=False)
 
 
