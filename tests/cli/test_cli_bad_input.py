@@ -198,6 +198,23 @@ BAD = [
     Bad("search without an end", plan("search: {sampler: tpe}"), ("spec.yaml", "search:"),
         ("plan.search.trials", "missing")),
     Bad("search for nothing", plan("search: {trials: 0}"), ("spec.yaml", "trials: 0"), ("plan.search.trials", "1")),
+    Bad("quantile as a limit of a race", lambda lab: (
+            lab.edit("plan:\n", 'subject_to: {latency_s.p95: "<= 3"}\nplan:\n'), plan("race")(lab)),
+        ("spec.yaml", "subject_to"), ("subject_to.latency_s.p95", "a quantile cannot be a limit", "mean, latency_s")),
+    Bad("range of an unknown metric", plan("race: {range: {contain: [0, 1]}}"), ("spec.yaml", "range"),
+        ("plan.race.range.contain", "Did you mean 'contains'?")),
+    Bad("cheapest by what is minimised", lambda lab: (
+            lab.edit("minimize: [list_usd]", "minimize: [list_usd, max_chars]"),
+            plan("cheapest: {metric: max_chars, within: 0.1}")(lab)),
+        ("spec.yaml", "metric: max_chars"), ("plan.cheapest.metric", "'max_chars' is minimised")),
+    Bad("confirmed quantile", lambda lab: (
+            lab.edit("minimize: [list_usd]", "minimize: [list_usd, latency_s.p95]"),
+            lab.write("data.jsonl", "".join(f'{{"id": "{i}", "product": "p", "features": "f", "copy": "c"}}\n'
+                                            for i in range(40))),
+            plan("search: {trials: 2, race: false, confirm: 0.5}")(lab)),
+        ("spec.yaml", "confirm: 0.5"), ("plan.search.confirm", "is a quantile")),
+    Bad("storage in memory", plan("search: {trials: 9, storage: 'sqlite://'}"), ("spec.yaml", "sqlite://"),
+        ("plan.search.storage", "is lost when the run ends")),
     Bad("storage that is no database", plan("search: {trials: 9, storage: nonsense}"), ("spec.yaml", "nonsense"),
         ("plan.search.storage", "no URL of a database", "sqlite:///studies.db")),
     Bad("unknown sampler", plan("search: {trials: 9, sampler: tpa}"), ("spec.yaml", "tpa"),

@@ -11,6 +11,7 @@ from rich.console import Console
 from paretoken.analysis.estimate import Estimate
 from paretoken.cli import screen
 from paretoken.experiment.raceplanner import BoardRow
+from paretoken.records import Database, RunBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +105,21 @@ def test_cheapest_without_a_measure_is_refused(racing: Lab, cli: Callable) -> No
     assert said.code == 2
     assert "nothing says what is good enough. Add --within" in said.err
     assert not racing.database.exists()
+
+
+def test_options_replace_parts_of_a_plan_of_its_own(racing: Lab, cli: Callable) -> None:
+    racing.edit(RACE, "plan: {cheapest: {metric: contains, within: 0.2, range: {contains: [0, 2]}}}\n")
+    assert "cheapest within 0.1 of the best on contains" in cli("cheapest", racing.folder, "--within", "0.1").out
+    plan = cli("runs", "--json").json[-1]["run"]
+    with Database(racing.database) as database:
+        declared = RunBook(database).find(plan).lock["plan"]
+    assert (declared["within"], declared["range"]) == (0.1, {"contains": [0.0, 2.0]})
+
+
+def test_a_gate_on_a_race_is_refused(racing: Lab, cli: Callable) -> None:
+    said = cli("run", racing.folder, "--fail-if", "contains worse")
+    assert said.code == 2
+    assert "so nothing can fail it" in said.err
 
 
 def test_a_search_has_no_pilot(racing: Lab, cli: Callable) -> None:

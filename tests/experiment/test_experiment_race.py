@@ -466,3 +466,28 @@ def test_a_score_beyond_its_bounds_stops_the_race_in_one_sentence(lab: Lab) -> N
     assert outcome.ending.status == "failed"
     assert outcome.ending.reason.startswith("human = ")
     assert "lies outside [0, 0.6], on which the race rests" in outcome.ending.reason
+
+
+def test_a_moved_project_goes_on_with_its_search(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run was trying belongs to the run, wherever and on whichever machine it goes on."""
+    replayed(lab, "{search: {sampler: random, trials: 6, epsilon: {human: 0.05}}}")
+    lab.edit("minimize:", "concurrency: 8\nminimize:")
+    whole = run(lab.folder)
+    with Database(lab.database) as database:
+        RunBook(database).close(whole.results.run.id, status="stopped", reason="interrupted", at="2026-01-01")
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    lab.edit("concurrency: 8", "concurrency: 64")
+    again = run(lab.folder)
+    assert again.results.run.id == whole.results.run.id
+    assert again.progress.made == 0
+    assert told(again) == told(whole), "rounds are those of the beginning, too"
+
+
+def test_dollars_count_every_repeat(lab: Lab) -> None:
+    replayed(lab, "race")
+    lab.edit("minimize:", "repeats: 2\nminimize:")
+    outcome = run(lab.folder)
+    race = outcome.results.race
+    assert race is not None
+    assert race.saving.usd == pytest.approx(float(sum(s.list_usd_total for s in outcome.results.summaries)))
+    assert race.saving.cells == len(outcome.results.table)
