@@ -73,7 +73,7 @@ def plan(
     else:
         say(design.spec.question or design.spec.experiment)
         print_rows(forecast_rows(forecast))
-        _say_forecast(forecast, len(design.samples), spec)
+        _say_forecast(forecast, design, spec)
         _say_racing(racing, design, spec)
         _say_outlook(outlooks, design, spec)
         print_rows(edit_rows(changes), title="what edits do to the prompts")
@@ -98,10 +98,10 @@ def _pilot_body(outcome: Outcome) -> dict[str, Any]:
     return {"run": outcome.results.run.id, "sent": progress.made - progress.hits, "billed_usd": progress.billed_usd}
 
 
-def _say_forecast(forecast: Forecast, n_samples: int, spec: Path) -> None:
+def _say_forecast(forecast: Forecast, design: Design, spec: Path) -> None:
     from paretoken.analysis.prediction import MIN_SEEN
 
-    calls, to_send = forecast.total("calls"), forecast.total("to_send")
+    n_samples, calls, to_send = len(design.samples), forecast.total("calls"), forecast.total("to_send")
     say(f"calls: {calls} ({to_send} to send), {n_samples} samples")
     if forecast.spent_usd:
         say(f"spent so far: ${forecast.spent_usd:f}")
@@ -115,8 +115,9 @@ def _say_forecast(forecast: Forecast, n_samples: int, spec: Path) -> None:
         say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}, by the length of the "
             f"answers; never above {certain}")  # fmt: skip
         lacking, pilot = sum(v.predicted is None for v in forecast.variants), 30 if n_samples > 60 else MIN_SEEN
+        some = "" if design.searches else f"; `paretoken plan {spec} --pilot {pilot}` sends some first"
         say(f"no 90 % interval: {lacking} of {len(forecast.variants)} variants have fewer than {MIN_SEEN} recorded "
-            f"samples; `paretoken plan {spec} --pilot {pilot}` sends some first")  # fmt: skip
+            f"samples{some}")  # fmt: skip
     say(f"budget: {forecast.verdict}")
 
 
