@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from paretoken.report.fonts import can_draw, drawable, families_for, lines, strong_weight
+from paretoken.report.fonts import can_draw, columns_of, drawable, families_for, lines, strong_weight
 from paretoken.report.tables import question_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ INK, SOFT, GRID, FRONT, REST = "#0f172a", "#64748b", "#e2e8f0", "#0f766e", "#94a
 OPEN, FADED = "#b45309", "#cbd5e1"
 GONE = ("beaten", "dearer")
 """Fates of variants that left a race because of another."""
+LONG_NAME = 30
+"""Width of a line of a name in Latin letters."""
 MAX_NAMED = 14
 """Most names that one picture bears."""
 
@@ -279,7 +281,8 @@ def _name(axes: Axes, point: _Point, families: Sequence[str]) -> AnnotationBbox:
     style = {"fontfamily": families, "parse_math": False, "path_effects": halo}
     strong = {"fontsize": 9, "color": INK, "fontweight": strong_weight(families)}
     rows: list[Artist] = [
-        TextArea(point.name, textprops=style | (strong if on_front else {"fontsize": 8, "color": SOFT}))
+        TextArea(line, textprops=style | (strong if on_front else {"fontsize": 8, "color": SOFT}))
+        for line in _name_lines(point.name)
     ]
     if point.latency:
         rows.append(TextArea(point.latency, textprops=style | {"fontsize": 7.5, "color": SOFT}))
@@ -287,6 +290,19 @@ def _name(axes: Axes, point: _Point, families: Sequence[str]) -> AnnotationBbox:
                          boxcoords="offset pixels", box_alignment=(0, 0), frameon=False, pad=0, zorder=5)  # fmt: skip
     axes.add_artist(box)
     return box
+
+
+def _name_lines(name: str) -> list[str]:
+    """A name, in lines of whole parts where it is long."""
+    found = [""]
+    for part in name.split("|"):
+        more = f"{found[-1]}|{part}" if found[-1] else part
+        if found[-1] and columns_of(more) > LONG_NAME:
+            found[-1] += "|"
+            found.append(part)
+        else:
+            found[-1] = more
+    return found
 
 
 _PLACES = np.array([
