@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paretoken.analysis.objectives import LATENCY_QUANTILES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,6 +51,14 @@ def t_quantile(p: float, degrees: int) -> float:
     from scipy.special import stdtrit  # a tenth of the import time of scipy.stats
 
     return float(stdtrit(degrees, p))
+
+
+def statistic(values: NDArray[np.float64], q: str = "") -> float | None:
+    """Mean, or the quantile of a name such as `p95`, of the values that are there; None without any."""
+    known = values[~np.isnan(values)]
+    if q:
+        return quantile(known, LATENCY_QUANTILES[q])
+    return float(known.mean()) if len(known) else None
 
 
 def quantile(values: NDArray[np.float64], q: float) -> float | None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from paretoken.analysis.estimate import Estimate, quantile, t_interval
+from paretoken.analysis.estimate import Estimate, statistic, t_interval
 from paretoken.analysis.hypervolume import Box, bootstrap_hypervolume
-from paretoken.analysis.objectives import LATENCY_QUANTILES
 from paretoken.analysis.racecourse import Look, race_course, variant_course
 from paretoken.analysis.raceplan import END_ERROR, RacePlan, interval
 
@@ -149,9 +148,7 @@ class RaceOutcome:
         """A mean, or a quantile such as `latency_s.p95`; NaN without values."""
         of, _, q = name.partition(".")
         values = self._values(self.selection, variant, of)
-        if not q:
-            return _mean(values)
-        found = quantile(values, LATENCY_QUANTILES[q])
+        found = statistic(values, q)
         return math.nan if found is None else found
 
     def _departure(self, variant: str, body: Mapping[str, Any] | None) -> Departure:

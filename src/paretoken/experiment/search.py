@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paretoken.analysis.estimate import quantile
-from paretoken.analysis.objectives import LATENCY_QUANTILES
+from paretoken.analysis.estimate import statistic
 from paretoken.analysis.raceplan import interval
 
 if TYPE_CHECKING:
@@ -103,7 +102,4 @@ class SearchEntrants:
 def _value(name: str, columns: Mapping[str, NDArray[np.float64]]) -> float | None:
     """A mean, or a quantile such as `latency_s.p95`; None without values."""
     of, _, q = name.partition(".")
-    seen = columns[of][~np.isnan(columns[of])]
-    if not len(seen):
-        return None
-    return quantile(seen, LATENCY_QUANTILES[q]) if q else float(seen.mean())
+    return statistic(columns[of], q)

@@ -13,7 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from threadpoolctl import ThreadpoolController
 
-from paretoken.experiment.surrogate_model import MOST_CANDIDATES, N_DRAWS, Factor, Known, Model, Space, Told
+from paretoken.analysis.hypervolume import DECADE
+from paretoken.experiment.surrogate_model import MOST_CANDIDATES, N_DRAWS, Factor, Known, Model, Points, Told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,14 +30,12 @@ N_RAYS = 32
 """Directions along which hypervolume is measured, for two objectives; more objectives take more."""
 START = 3
 """Trials that are drawn at random before the model is asked."""
-DECADE = 10.0
-"""Ratio of the largest to the smallest value from which on a positive objective is modelled in logarithm."""
 
 
 class _Memory:
     """What a study was told about a space, kept between proposals: a finished trial does not change."""
 
-    def __init__(self, study: str, space: Space, n_objectives: int) -> None:
+    def __init__(self, study: str, space: Points, n_objectives: int) -> None:
         self.study, self.space = study, space
         self.numbers: list[int] = []
         nothing = space.points[:0], space.rows[:0], space.known[:0], np.zeros((0, n_objectives)), np.zeros(0)
@@ -175,7 +174,7 @@ class SurrogateSampler(BaseSampler):
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         memory = self._memory
         if memory is None or memory.study != study.study_name or memory.space.of != search_space:
-            memory = self._memory = _Memory(study.study_name, Space(search_space, self._known), len(study.directions))
+            memory = self._memory = _Memory(study.study_name, Points(search_space, self._known), len(study.directions))
         rng, space = np.random.default_rng([self._seed, trial.number]), memory.space
         flying = memory.recall(study, trial)
         numbers, told = memory.numbers, memory.told

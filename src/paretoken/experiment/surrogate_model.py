@@ -111,7 +111,7 @@ def _numbers(d: CategoricalDistribution) -> bool:
     return all(c is None or (isinstance(c, (int, float)) and not isinstance(c, bool)) for c in d.choices)
 
 
-class Space:
+class Points:
     """The points of a search space and their features.
 
     Attributes:
@@ -208,7 +208,7 @@ class Model:
     Source: Bishop, "Pattern recognition and machine learning" (2006), sections 3.3 and 9.3.4.
     """
 
-    def __init__(self, space: Space, rows: Floats, values: Floats, n: Floats) -> None:
+    def __init__(self, space: Points, rows: Floats, values: Floats, n: Floats) -> None:
         self._mean = float(np.average(values, weights=n))
         self._spread = float(np.sqrt(np.average((values - self._mean) ** 2, weights=n))) or 1.0
         self._most, self._group, self._size = float(n.max()), space.group, len(n)

@@ -14,6 +14,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Line
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from paretoken.analysis.hypervolume import DECADE
 from paretoken.report.figures import FRONT, GRID, INK, REST, SOFT, words
 from paretoken.report.fonts import can_draw, drawable, families_for, lines, shortened, strong_weight
 from paretoken.report.tables import question_of
@@ -30,7 +31,6 @@ FEW = 6
 """Fewest variants, and most numbers that a choice may have to be shown one by one."""
 MOST_NAMES = 16
 """Most names along one choice; of more, those that lead to the front are written."""
-DECADE = 10.0
 COLUMN, LEFT, RIGHT, TOP, FOOT = 1.9, 1.8, 0.9, 1.2, 0.5
 """Distance of choices, and margins [in]."""
 BAND = 0.7
