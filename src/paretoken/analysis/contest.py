@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MUTE = 16
 """First samples of which a variant must have answered one: else the others would wait for it to the end."""
 NO_ANSWER = "no answer"
-CLAIMS_SHARE = 0.2
+CLAIMS_SHARE = 0.3
 """Share of the error rate for claims about goals other than the first, where there are any; likewise about limits."""
 
 Fate = Literal["kept", "beaten", "infeasible", "dearer"]

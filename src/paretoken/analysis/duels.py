@@ -20,8 +20,6 @@ BURN_IN = 4
 """Samples before which no rival is chosen."""
 AT_ONCE = 500_000
 """Pairs times samples that are bet on at once, at most."""
-CLEAR_LEAD = 0.8
-"""Lead of a rival on a further goal, relative to its own value, that will soon be shown to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +228,7 @@ class Duels:
             stretch = self._stretch(i, pair, start, stop)
             shown = stretch.bet(no_worse, pair, meets, 1.0, -goal.ratio, goal.slack) >= self._claim_at
             stretch.bet(worse, pair, meets, -1.0, 1.0, 0.0, or_zero=False)
-            lead = stretch.row_sum - goal.ratio * stretch.column_sum + goal.slack * stretch.n
-            clear = lead > CLEAR_LEAD * np.abs(stretch.row_sum)
-            rivals &= self.stakes.any_rival | shown[:, :facing] | clear[:, :facing]
+            rivals &= self.stakes.any_rival | shown[:, :facing]
         stretch = self._stretch(0, pair, start, stop)
         stretch.bet(self._harmless, pair, meets, -1.0, 1.0, self.stakes.keep)
         rivals[: max(BURN_IN - start, 0)] = False
