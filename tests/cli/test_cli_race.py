@@ -128,6 +128,10 @@ def test_a_search_has_no_pilot(racing: Lab, cli: Callable) -> None:
     assert said.code == 2
     assert "a search has no pilot" in said.err
     assert "search: 3 variants of a space of 4 variants" in cli("plan", racing.folder).out
+    racing.edit("trials: 3", "trials: 9")
+    assert "search: the space has 4 variants, fewer than the 9 trials: all of them are tried" in (
+        cli("plan", racing.folder).out
+    )
 
 
 def test_the_variants_that_are_left_are_seen_live() -> None:

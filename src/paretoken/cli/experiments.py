@@ -351,7 +351,11 @@ def _say_racing(racing: RaceOutlook | None, design: Design, spec: Path) -> None:
     """What racing may save, and what the budget can settle."""
     if design.searches:
         size = "endless" if design.space.size is None else f"{design.space.size:,} variants"
-        say(f"search: {len(design.variants)} variants of a space of {size}; the rows above are random ones of them")
+        tried, trials = len(design.variants), design.plan["trials"]
+        if trials > tried:
+            say(f"search: the space has {size}, fewer than the {trials} trials: all of them are tried")
+        else:
+            say(f"search: {tried} variants of a space of {size}; the rows above are random ones of them")
     if racing is None:
         return
     say(f"racing: from ${racing.least_usd:.6f}, if all is settled by the first samples, to ${racing.most_usd:.6f}, the "
