@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from paretoken.report.figures import FRONT, GRID, INK, REST, SOFT, words
+from paretoken.report.figures import FRONT, GRID, INK, REST, SOFT, bare, words
 from paretoken.report.fonts import can_draw, drawable, families_for, lines, strong_weight
 from paretoken.report.verdicts import course_of
 
@@ -207,7 +207,7 @@ def _draw_row(axes: Axes, judgement: Judgement, loss: float, gain: float) -> Non
     scale, d, colour = _scale(judgement), judgement.difference, COLOURS[judgement.finding]
     axes.set_xlim(-scale.sign * loss, scale.sign * gain)
     axes.set_ylim(-1, 1)
-    _bare(axes)
+    bare(axes, 8)
     axes.yaxis.set_visible(False)
     name, style = _name(d, scale)
     _beside(axes, name, "left", **style)
@@ -261,7 +261,7 @@ def _word(judgement: Judgement) -> str:
 
 
 def _draw_course(axes: Axes, comparison: Comparison, course: Course, ended: str) -> None:
-    _bare(axes)
+    bare(axes, 8)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     wanted = (*comparison.quality, *comparison.judged)
     judgement = next((j for j in wanted if j.difference.reason is None and course.paths.get(j.difference.name)), None)
@@ -334,11 +334,3 @@ def _stopped(axes: Axes, course: Course, ended: str) -> None:
 
 def _formatter(scale: _Scale) -> FuncFormatter:
     return FuncFormatter(lambda x, _: ("0" if x == 0 else f"{x:+.3g}".replace("-", "−")) + (" %" * scale.relative))
-
-
-def _bare(axes: Axes) -> None:
-    for side in ("top", "left", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(REST)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="both", colors=SOFT, labelsize=8, length=0, pad=5)

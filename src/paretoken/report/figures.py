@@ -292,6 +292,15 @@ def _name(axes: Axes, point: _Point, families: Sequence[str]) -> AnnotationBbox:
     return box
 
 
+def bare(axes: Axes, label_size: float) -> None:
+    """Axes with no frame but the line below, and small soft labels [pt]."""
+    for side in ("top", "left", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(REST)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="both", colors=SOFT, labelsize=label_size, length=0, pad=5)
+
+
 def _name_lines(name: str) -> list[str]:
     """A name, in lines of whole parts where it is long."""
     found = [""]

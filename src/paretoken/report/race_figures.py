@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from paretoken.report.choices_figure import draw_choices
-from paretoken.report.figures import FADED, FRONT, GRID, INK, OPEN, REST, SOFT
+from paretoken.report.figures import FADED, FRONT, GRID, INK, OPEN, REST, SOFT, bare
 from paretoken.report.fonts import can_draw, columns_of, drawable, families_for, lines, shortened, strong_weight
 from paretoken.report.tables import question_of
 
@@ -74,7 +74,7 @@ def draw_course(results: Results) -> Figure | None:
     usd = [look.usd for look in course]
     volumes = [look.hypervolume for look in course]
     for axes in (upper, lower):
-        _bare(axes)
+        bare(axes, 8.5)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=axes is lower))
     upper.fill_between(usd, volumes, min(volumes) - 1, step="post", color=FRONT, alpha=0.07, linewidth=0)
@@ -139,7 +139,7 @@ def draw_departures(results: Results) -> Figure | None:
     name_in, reason_in = (LETTER * max(map(columns_of, texts)) for texts in (names, reasons))
     bar_in = WIDTH - LEFT - name_in - reason_in - 0.35
     axes = figure.add_axes(((LEFT + name_in) / WIDTH, 0.75 / height, bar_in / WIDTH, ROW * len(rows) / height))
-    _bare(axes)
+    bare(axes, 8.5)
     axes.yaxis.set_visible(False)
     axes.set_xlim(0, total)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -211,11 +211,3 @@ def _foot(figure: Figure, parts: Sequence[str], style: dict[str, Any]) -> None:
     width, height = figure.get_size_inches()
     told = lines(drawable("  ·  ".join(parts), style["fontfamily"]), int(15.5 * width), 2)
     figure.text(LEFT / width, 0.13 / height, "\n".join(told), fontsize=7.5, color=SOFT, va="bottom", **style)
-
-
-def _bare(axes: Axes) -> None:
-    for side in ("top", "left", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(REST)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="both", colors=SOFT, labelsize=8.5, length=0, pad=5)
