@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant, label_variants
-from paretoken.experiment.spec import OWN_FIELDS
+from paretoken.experiment.spec import OWN_FIELDS, is_number
 from paretoken.models.chat_format import FIXED_FIELDS
 from paretoken.prompts.edits import parse_edits
 
@@ -288,7 +288,7 @@ def parse_space(space: Mapping[str, Any], prompts: Sequence[str], models: Sequen
 
 def _values(name: str, value: Any, source: Source) -> tuple[Scalar, ...] | Interval:
     if isinstance(value, list):
-        if len(value) != 2 or not all(map(_is_number, value)):
+        if len(value) != 2 or not all(map(is_number, value)):
             raise source.error("this is no interval.", "space", name,
                                fix=f"Write {{choices: {value}}} for a set of values.")  # fmt: skip
         return _interval(name, {"low": value[0], "high": value[1]}, source)
@@ -307,14 +307,10 @@ def _values(name: str, value: Any, source: Source) -> tuple[Scalar, ...] | Inter
     return tuple(values)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _interval(name: str, given: Mapping[str, Any], source: Source) -> Interval:
     low, high, step, log = given["low"], given["high"], given.get("step"), given.get("log", False)
     for key in ("low", "high", "step"):
-        if key in given and not _is_number(given[key]):
+        if key in given and not is_number(given[key]):
             raise source.error(f"{key} must be a number, not {given[key]!r}.", "space", name, key)
     if not isinstance(log, bool):
         raise source.error("log must be true or false.", "space", name, "log")
@@ -361,7 +357,7 @@ def _check(d: Dimension, source: Source) -> None:
             raise source.error(f"seed must be a whole number, not {value!r}.", "space", "seed")
         if name == "max_tokens" and not (whole and cast("int", value) >= 1):
             raise source.error(f"max_tokens must be a whole number above 0, not {value!r}.", "space", "max_tokens")
-        if name == "temperature" and not (_is_number(value) and 0 <= cast("float", value) <= 2):
+        if name == "temperature" and not (is_number(value) and 0 <= cast("float", value) <= 2):
             raise source.error(f"temperature must be a number from 0 to 2, not {value!r}.", "space", "temperature")
 
 

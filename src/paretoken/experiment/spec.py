@@ -136,26 +136,27 @@ def _treatments(value: Any) -> Any:
     return value
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of a file is a number that can be reckoned with."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _margin(value: Any) -> Any:
-    if not _is_number(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         message = "'{value}' is no margin: it is the largest loss that still counts as not worse, a number above 0."
         raise PydanticCustomError("margin", message, {"value": value})
     return float(value)
 
 
 def _alpha(value: Any) -> Any:
-    if not _is_number(value) or not 0 < value < 0.5:
+    if not is_number(value) or not 0 < value < 0.5:
         message = "'{value}' is no error rate: it must lie between 0 and 0.5, e.g. 0.05."
         raise PydanticCustomError("alpha", message, {"value": value})
     return float(value)
 
 
 def _range(value: Any) -> Any:
-    if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]):
+    if not (isinstance(value, list) and len(value) == 2 and all(map(is_number, value)) and value[0] < value[1]):
         raise PydanticCustomError("range", "'{value}' is no range: write [lowest, highest].", {"value": value})
     return [float(end) for end in value]
 
@@ -180,7 +181,7 @@ class GridSpec(Strict):
 
 
 def _epsilon(value: Any) -> Any:
-    if not _is_number(value) or value < 0:
+    if not is_number(value) or value < 0:
         message = "'{value}' is no difference: it is the largest one that does not matter, a number from 0 up."
         raise PydanticCustomError("epsilon", message, {"value": value})
     return float(value)
@@ -189,7 +190,7 @@ def _epsilon(value: Any) -> Any:
 def _tolerance(value: Any) -> Any:
     percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
     share = float(percent[1]) / 100 if percent else value
-    if not _is_number(share) or not 0 <= share <= 1:
+    if not is_number(share) or not 0 <= share <= 1:
         raise PydanticCustomError("tolerance", "'{value}' is no share: write \"10%\", or a number from 0 to 1.",
                                   {"value": value})  # fmt: skip
     return float(share)
