@@ -203,10 +203,12 @@ class RacePlanner:
         return [arm for arm in self._contest.asked if self._contest.length(arm) < self._rest]
 
     def _let_in(self) -> None:
+        """Let in who comes next, and publish what is known by then."""
         while (variant := self._entrants.next(sum(arm not in self._told for arm in self._contest.open))) is not None:
             self._variants.append(variant)
             self._ends.append(self._plan.ends(self._ends_of(variant)))
             self._contest.add(self._ends[-1])
+        if self._variants:
             self._publish()
 
     def _size(self, taken: Iterable[int]) -> int:
@@ -234,7 +236,7 @@ class RacePlanner:
         return self._plan.values([values.get(sample, {}) for sample in samples], self._ends[arm])
 
     def _settle(self) -> None:
-        """Tell what is decided or rests, each variant once, and publish what is known."""
+        """Tell what is decided or rests, each variant once."""
         contest = self._contest
         rests = [arm for arm in contest.open if contest.length(arm) >= self._rest]
         for arm in (*contest.decisions, *rests):
@@ -245,7 +247,6 @@ class RacePlanner:
                 seen = [values.get(sample, {}) for sample in self._samples[:n]]
                 ends = dict(zip(self._plan.names, self._ends[arm], strict=True))
                 self._entrants.settle(self._variants[arm], decision, seen, ends)
-        self._publish()
 
     def _publish(self) -> None:
         ids = [variant.id for variant in self._variants]
