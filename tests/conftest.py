@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,19 @@ class Lab:
     def files(self) -> dict[str, bytes]:
         """Every file below the project's root, with its content."""
         return {str(path.relative_to(self.root)): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
+
+    def answered(self) -> list[str]:
+        """Request keys of the attempts that were answered, in the records as they are."""
+        if not self.database.is_file():
+            return []
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)
+        try:
+            rows = connection.execute("SELECT body FROM entries WHERE kind = 'attempt'").fetchall()
+        except sqlite3.OperationalError:
+            return []
+        finally:
+            connection.close()
+        return [body["key"] for body in (json.loads(row[0]) for row in rows) if body["outcome"] == "ok"]
 
     @property
     def database(self) -> Path:

@@ -335,34 +335,22 @@ def test_interrupt_keeps_what_was_answered(lab: Lab, cli: Callable) -> None:
     assert b"Traceback" not in err
     (run,) = cli("runs", "--json").json
     assert run["status"] == "stopped"
-    kept = ok_attempts(lab)
+    kept = lab.answered()
     assert 4 <= len(kept) < 24
     done = cli("run", "lab")
     assert done.code == 0
     assert f"now: {24 - len(kept)} sent" in done.err
     assert "booked for calls" not in done.err, "the interrupted process settled its own money"
-    assert len(ok_attempts(lab)) == len(set(ok_attempts(lab))) == 24
+    assert len(lab.answered()) == len(set(lab.answered())) == 24
 
 
 def wait_for_answers(lab: Lab, process: subprocess.Popen[bytes], n: int) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until and process.poll() is None:
-        if lab.database.is_file() and len(ok_attempts(lab)) >= n:
+        if lab.database.is_file() and len(lab.answered()) >= n:
             return
         time.sleep(0.01)
     pytest.fail(f"the run did not get to {n} answers: {process.communicate()}")
-
-
-def ok_attempts(lab: Lab) -> list[str]:
-    """Request keys of the attempts that were answered."""
-    connection = sqlite3.connect(f"file:{lab.database}?mode=ro", uri=True, timeout=10)
-    try:
-        rows = connection.execute("SELECT body FROM entries WHERE kind = 'attempt'").fetchall()
-    except sqlite3.OperationalError:
-        return []
-    finally:
-        connection.close()
-    return [body["key"] for body in (json.loads(row[0]) for row in rows) if body["outcome"] == "ok"]
 
 
 def test_killed_at_any_moment_it_goes_on(lab: Lab, cli: Callable, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -374,10 +362,10 @@ def test_killed_at_any_moment_it_goes_on(lab: Lab, cli: Callable, tmp_path_facto
         wait_for_answers(lab, process, n)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    before = len(ok_attempts(lab))
+    before = len(lab.answered())
     done = cli("run", "lab")
     assert done.code == 0, done.err
-    assert len(ok_attempts(lab)) == len(set(ok_attempts(lab))) == 48, "no answer was paid twice"
+    assert len(lab.answered()) == len(set(lab.answered())) == 48, "no answer was paid twice"
     assert f"now: {48 - before} sent" in done.err
     interrupted = cli("front", "--json").json
 

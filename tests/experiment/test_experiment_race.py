@@ -383,19 +383,6 @@ def test_a_study_that_has_enough_trials_gives_another_run_nothing(lab: Lab) -> N
 COMMAND = [sys.executable, "-m", "paretoken", "run", "lab"]
 
 
-def answers_of(lab: Lab) -> list[str]:
-    if not lab.database.is_file():
-        return []
-    connection = sqlite3.connect(f"file:{lab.database}?mode=ro", uri=True)
-    try:
-        rows = connection.execute("SELECT body FROM entries WHERE kind = 'attempt'").fetchall()
-    except sqlite3.OperationalError:
-        return []
-    finally:
-        connection.close()
-    return [body["key"] for body in (json.loads(row[0]) for row in rows) if body["outcome"] == "ok"]
-
-
 def test_a_search_killed_at_any_moment_goes_on_as_if_it_had_not_been(
     lab: Lab, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -403,14 +390,14 @@ def test_a_search_killed_at_any_moment_goes_on_as_if_it_had_not_been(
     for n in (3, 50):
         process = subprocess.Popen(COMMAND, cwd=lab.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         until = time.monotonic() + 60
-        while len(answers_of(lab)) < n and process.poll() is None:
+        while len(lab.answered()) < n and process.poll() is None:
             assert time.monotonic() < until
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    before = answers_of(lab)
+    before = lab.answered()
     done = run(lab.folder)
     assert (done.exit_code, done.ending.status) == (0, "finished")
-    after = answers_of(lab)
+    after = lab.answered()
     assert len(after) == len(set(after)) == len(before) + done.progress.made, "no answer was paid twice"
 
     other = type(lab)(tmp_path_factory.mktemp("uninterrupted"))
