@@ -31,6 +31,7 @@ class Sample:
         fields: Every column, for scorers.
         line: Where it stands in its file, counted from 1.
         cluster: What it has in common with others, e.g. the document that it is a question about; None stands alone.
+        further_references: Other good answers, where its reference column holds a list.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Sample:
     fields: Row
     line: int = 0
     cluster: str | None = None
+    further_references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +137,15 @@ def load_dataset(
             raise SpecError(f"duplicate sample id {id_!r}, first used in line {first_line[id_]}.",
                             fix="Give every sample an id of its own.", file=path, line=line)  # fmt: skip
         first_line[id_] = line
-        text = row.get(reference) if reference else None
+        texts = _texts(row.get(reference) if reference else None)
         input_ = (
             _required(row, parts.input, path, line) if parts.input in columns else _joined(row, parts.id, reference)
         )
         group = row.get(parts.cluster)
         samples.append(
             Sample(
-                id_, input_, None if text in (None, "") else str(text), row, line,
-                None if group in (None, "") else str(group),
+                id_, input_, texts[0] if texts else None, row, line, None if group in (None, "") else str(group),
+                texts[1:],
             )
         )  # fmt: skip
     if take is not None and take < len(samples):
@@ -158,6 +160,12 @@ def _required(row: Row, column: str, path: Path, line: int) -> str:
         raise SpecError(f"this sample has no {column!r}.", fix="Give it one, or take the sample out.", file=path,
                         line=line)  # fmt: skip
     return str(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """References in a cell: one, or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(str(text) for text in values if text not in (None, ""))
 
 
 def _joined(row: Row, *left_out: str | None) -> str:

@@ -255,3 +255,12 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path):
     error = _refused(_write(tmp_path / "a.jsonl"), fields={"reference": "referense"})
     assert error.field == "dataset.fields.reference"
     assert error.fix == "Did you mean 'reference'?"
+
+
+def test_a_list_of_references_is_kept(tmp_path):
+    rows = [{"id": "a", "reference": ["one", "", "two"]}, {"id": "b", "reference": "one"}, {"id": "c", "reference": []}]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    first, second, third = load_dataset(tmp_path / "data.jsonl").samples
+    assert (first.reference, first.further_references) == ("one", ("two",))
+    assert (second.reference, second.further_references) == ("one", ())
+    assert (third.reference, third.further_references) == (None, ())

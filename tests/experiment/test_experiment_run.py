@@ -17,7 +17,7 @@ from paretoken.core.calls import Origin
 from paretoken.core.errors import BadResponse, ProviderError, Refused, ScoreError, SpecError
 from paretoken.core.protocols import Scored
 from paretoken.core.registry import load
-from paretoken.experiment import resolve
+from paretoken.experiment import resolve, resolve_scorers
 from paretoken.experiment.api import Outcome, plan, run
 from paretoken.experiment.archive import open_run
 from paretoken.models.echo import Echo
@@ -85,6 +85,7 @@ def world(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> World:
         return known[name] if name in known else load(group, name)
 
     monkeypatch.setattr(resolve, "load", look_up)
+    monkeypatch.setattr(resolve_scorers, "load", look_up)
     lab.edit("echo/a", "counted/a")
     lab.edit("- contains: free", "- contains: free\n  - strict")
     lab.edit("seed: 7", "seed: 7\nattempts: 1\nconcurrency: 1")

@@ -79,3 +79,14 @@ def test_reference_without_words_has_no_rouge():
 def test_provenance_names_the_version():
     assert Chrf().provenance.startswith("sacrebleu 2.")
     assert RougeL().provenance.startswith("rouge-score 0.1.2")
+
+
+@pytest.mark.parametrize("scorer", [Chrf(), RougeL()])
+def test_of_several_references_the_nearest_counts(scorer):
+    near, far = "The lamp is dimmable and saves power.", "Ask your doctor."
+    answer = "A dimmable lamp saves power."
+    scored = [
+        asyncio.run(scorer.score([ScoreItem(answer, "", first, {}, others)]))[0][0].value
+        for first, others in ((near, ()), (far, ()), (far, (near,)), (near, ("", far)))
+    ]
+    assert scored[1] < scored[0] == scored[2] == scored[3]

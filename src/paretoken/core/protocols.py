@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from paretoken.core.calls import Origin
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
-    from paretoken.core.calls import Entry, Origin, Request, Response
+    from paretoken.core.calls import Entry, Request, Response
     from paretoken.core.trials import Done, Record, RunInfo, Trial, Variant, Wait
     from paretoken.core.usage import Price
 
@@ -96,12 +98,21 @@ class ScoreItem:
         input: The sample's input text.
         reference: What a good answer looks like, if the sample has one.
         fields: Every column of the sample; recorded scores and rule checks read from here.
+        further_references: Other good answers.
+        origin: Whose answer it is; a scorer that makes calls makes them on the same behalf, as a judge.
     """
 
     answer: str
     input: str
     reference: str | None
     fields: Mapping[str, object]
+    further_references: tuple[str, ...] = ()
+    origin: Origin = Origin()  # noqa: RUF009 - frozen
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Every reference that is not blank."""
+        return tuple(text for text in (self.reference or "", *self.further_references) if text.strip())
 
 
 @dataclass(frozen=True, slots=True)

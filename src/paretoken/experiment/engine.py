@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paretoken.core.calls import Call, Score, paid_usd
@@ -163,7 +164,14 @@ class Engine:
 
     def _item(self, record: Record, response: Response) -> ScoreItem:
         sample = self._design.samples[record.sample]
-        return ScoreItem(response.text, sample.input, sample.reference, {**sample.fields, **response.fields})
+        return ScoreItem(
+            response.text,
+            sample.input,
+            sample.reference,
+            {**sample.fields, **response.fields},
+            sample.further_references,
+            replace(record.call.origin, scopes=self._scopes),
+        )
 
 
 def _timeout_s(model: ModelDesign) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
+from paretoken.experiment.resolve_scorers import check_columns, resolve_scorers
 from paretoken.experiment.space import parse_space
 from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
@@ -70,9 +70,9 @@ def load_design(
     for name in spec.track:
         if name not in (known := registered("paretoken.trackers")):
             raise source.error(f"unknown tracker {name!r}.", "track", name, fix=suggest(name, known))
-    scorers = _scorers(spec, dataset, source)
+    scorers = resolve_scorers(spec, dataset, source)
     models = _models(entries, folder, source, clock)
-    _check_columns(scorers, entries, dataset, folder, source)
+    check_columns(scorers, entries, dataset, folder, source)
     space = parse_space(spec.space, list(prompts), list(models), source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
@@ -93,24 +93,6 @@ def load_design(
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design
-
-
-def _check_columns(
-    scorers: tuple[Scorer, ...],
-    entries: Sequence[ModelSpec | ReplaySpec],
-    dataset: Dataset,
-    folder: Path,
-    source: Source,
-) -> None:
-    """A recorded score must stand in a column of the dataset or, if all answers are recorded, beside them."""
-    from paretoken.models.replay import replay_columns
-
-    files = [folder / entry.replay for entry in entries if isinstance(entry, ReplaySpec)]
-    known = [*dataset.columns, *(column for file in files for column in replay_columns(file))]
-    for i, scorer in enumerate(scorers):
-        if scorer.name == "column" and scorer.metrics[0] not in known:
-            raise source.error(f"no column {scorer.metrics[0]!r} is recorded.", "scorers", i,
-                               fix=suggest(scorer.metrics[0], dict.fromkeys(known)))  # fmt: skip
 
 
 def _check_edits(edits: Sequence[Scalar], dataset: Dataset, models: Mapping[str, ModelDesign], source: Source) -> None:
@@ -199,54 +181,6 @@ def _price(model: str, stated: Any, source: Source, clock: Clock, *location: str
         raise source.error(error.problem, *location, "price", *([field] if field else []), fix=error.fix) from error
     except PriceError as error:
         raise source.error(str(error), *location) from error
-
-
-def _scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Scorer, ...]:
-    scorers: list[Scorer] = []
-    seen: dict[str, str] = {}
-    for i, entry in enumerate(spec.scorers):
-        if not entry:
-            raise source.error("this scorer has no name.", "scorers", i)
-        try:
-            scorer = _scorer(entry, dataset.language)
-        except SpecError as error:
-            raise source.error(error.problem, "scorers", i, fix=error.fix) from error
-        if scorer.needs_reference:
-            lacking = next((sample for sample in dataset.samples if sample.reference is None), None)
-            if dataset.reference_column is None:
-                raise source.error(f"{scorer.name!r} compares with references, and the dataset has none.", "scorers", i,
-                                   fix="Name their column: dataset: {fields: {reference: COLUMN}}.")  # fmt: skip
-            if lacking is not None:
-                raise SpecError(f"sample {lacking.id!r} has no reference, which {scorer.name!r} needs.",
-                                file=dataset.path, line=lacking.line)  # fmt: skip
-        for metric in scorer.metrics:
-            if metric in seen:
-                raise source.error(f"two scorers give the metric {metric!r}.", "scorers", i)
-            seen[metric] = scorer.name
-        scorers.append(scorer)
-    return tuple(scorers)
-
-
-def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
-    """`name`, `{name: argument}`, `{name: {keyword: value}}` or `{name: argument, keyword: value}`."""
-    given: dict[str, Any] = {entry: None} if isinstance(entry, str) else entry
-    (name, argument), *rest = given.items()
-    keywords: dict[str, Any] = dict(rest)
-    factory = load("paretoken.scorers", name)
-    accepted = inspect.signature(factory).parameters
-    if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
-        keywords = {**argument, **keywords}
-        argument = None
-    if "language" in accepted and language is not None:
-        keywords = {"language": language, **keywords}
-    positional = [] if argument is None else [argument]
-    try:
-        inspect.signature(factory).bind(*positional, **keywords)
-    except TypeError as error:
-        takes = ", ".join(p for p in accepted if p != "language")
-        fix = f"It takes: {takes}." if takes else "It takes no arguments."
-        raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
-    return cast("Scorer", factory(*positional, **keywords))
 
 
 def _plan(spec: Spec, variants: list[Variant], source: Source) -> tuple[dict[str, Any], list[Variant]]:

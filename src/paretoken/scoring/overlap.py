@@ -19,6 +19,8 @@ _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 class Chrf:
     """Sentence chrF2: F-score of character 1- to 6-grams, from 0 to 1. A blank answer scores 0.
 
+    Of several references the one that the answer is most like counts.
+
     Source: Popović, "chrF: character n-gram F-score for automatic MT evaluation", WMT 2015; computed by `sacrebleu`.
     """
 
@@ -52,6 +54,7 @@ class RougeL:
 
     Tokens are lower-case words without stemming, and single characters where a script puts no spaces between words
     (Chinese, Japanese). On ASCII texts this equals the tokeniser of `rouge-score`, which drops all other letters.
+    Of several references the one that the answer is most like counts.
 
     Source: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3; computed by `rouge-score`.
     """
@@ -95,10 +98,11 @@ def _scored(
     content: Callable[[str], Sequence[str]],
 ) -> Scored:
     """One value, with the cases in which there is nothing to compare settled first."""
-    if not (item.reference or "").strip():
+    if not item.references:
         return Scored(metric, None, "the sample has no reference")
-    if not content(item.reference or ""):
+    references = [reference for reference in item.references if content(reference)]
+    if not references:
         return Scored(metric, None, "the reference has no words")
     if not item.answer.strip():
         return Scored(metric, 0.0)
-    return Scored(metric, similarity(item.answer, item.reference or ""))
+    return Scored(metric, max(similarity(item.answer, reference) for reference in references))

@@ -1,0 +1,90 @@
+"""From the scorers of a spec to objects that score."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.core.errors import SpecError
+from paretoken.core.registry import load, suggest
+from paretoken.experiment.spec import ReplaySpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from paretoken.core.protocols import Scorer
+    from paretoken.datasets import Dataset
+    from paretoken.experiment.source import Source
+    from paretoken.experiment.spec import ModelSpec, Spec
+
+
+def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Scorer, ...]:
+    """The scorers of a spec, in its order.
+
+    Raises:
+        SpecError: One is unknown, cannot be made as written, or has nothing to compare with.
+    """
+    scorers: list[Scorer] = []
+    seen: dict[str, str] = {}
+    for i, entry in enumerate(spec.scorers):
+        if not entry:
+            raise source.error("this scorer has no name.", "scorers", i)
+        try:
+            scorer = _scorer(entry, dataset.language)
+        except SpecError as error:
+            raise source.error(error.problem, "scorers", i, fix=error.fix) from error
+        if scorer.needs_reference:
+            lacking = next((sample for sample in dataset.samples if sample.reference is None), None)
+            if dataset.reference_column is None:
+                raise source.error(f"{scorer.name!r} compares with references, and the dataset has none.", "scorers", i,
+                                   fix="Name their column: dataset: {fields: {reference: COLUMN}}.")  # fmt: skip
+            if lacking is not None:
+                raise SpecError(f"sample {lacking.id!r} has no reference, which {scorer.name!r} needs.",
+                                file=dataset.path, line=lacking.line)  # fmt: skip
+        for metric in scorer.metrics:
+            if metric in seen:
+                raise source.error(f"two scorers give the metric {metric!r}.", "scorers", i)
+            seen[metric] = scorer.name
+        scorers.append(scorer)
+    return tuple(scorers)
+
+
+def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
+    """`name`, `{name: argument}`, `{name: {keyword: value}}` or `{name: argument, keyword: value}`."""
+    given: dict[str, Any] = {entry: None} if isinstance(entry, str) else entry
+    (name, argument), *rest = given.items()
+    keywords: dict[str, Any] = dict(rest)
+    factory = load("paretoken.scorers", name)
+    accepted = inspect.signature(factory).parameters
+    if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
+        keywords = {**argument, **keywords}
+        argument = None
+    if "language" in accepted and language is not None:
+        keywords = {"language": language, **keywords}
+    positional = [] if argument is None else [argument]
+    try:
+        inspect.signature(factory).bind(*positional, **keywords)
+    except TypeError as error:
+        takes = ", ".join(p for p in accepted if p != "language")
+        fix = f"It takes: {takes}." if takes else "It takes no arguments."
+        raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
+    return cast("Scorer", factory(*positional, **keywords))
+
+
+def check_columns(
+    scorers: tuple[Scorer, ...],
+    entries: Sequence[ModelSpec | ReplaySpec],
+    dataset: Dataset,
+    folder: Path,
+    source: Source,
+) -> None:
+    """A recorded score must stand in a column of the dataset or, if all answers are recorded, beside them."""
+    from paretoken.models.replay import replay_columns
+
+    files = [folder / entry.replay for entry in entries if isinstance(entry, ReplaySpec)]
+    known = [*dataset.columns, *(column for file in files for column in replay_columns(file))]
+    for i, scorer in enumerate(scorers):
+        if scorer.name == "column" and scorer.metrics[0] not in known:
+            raise source.error(f"no column {scorer.metrics[0]!r} is recorded.", "scorers", i,
+                               fix=suggest(scorer.metrics[0], dict.fromkeys(known)))  # fmt: skip
