@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -49,16 +50,6 @@ class TestBertScore(ScorerSuite):
         return SCORER
 
 
-def test_values_are_those_of_the_package():
-    from bert_score import score
-
-    answers, references = (list(side) for side in zip(*PAIRS, strict=True))
-    wanted = [side.tolist() for side in score(answers, references, model_type=str(FOLDER), num_layers=6)]
-    rows = asyncio.run(SCORER.score([item(*pair) for pair in PAIRS]))
-    for row, *expected in zip(rows, *wanted, strict=True):
-        assert [s.value for s in row] == pytest.approx(expected, abs=1e-5)
-
-
 def test_long_neighbours_do_not_change_a_score():
     from bert_score import BERTScorer
 
@@ -66,16 +57,6 @@ def test_long_neighbours_do_not_change_a_score():
     pairs = [(a * n, r) for n in (1, 20) for a, r in PAIRS[1:4]]
     alone = [package.score([a], [r])[2].item() for a, r in pairs]
     assert f1(SCORER, *pairs) == pytest.approx(alone, abs=1e-5)
-
-
-def test_inner_layer_and_model_folder():
-    from bert_score import score
-
-    scorer = BertScore(str(FOLDER), layer=3)
-    answer, reference = PAIRS[0]
-    wanted = score([answer], [reference], model_type=str(FOLDER), num_layers=3)[2].item()
-    assert f1(scorer, (answer, reference)) == pytest.approx([wanted], abs=1e-5)
-    assert "layer 3" in scorer.provenance
 
 
 @pytest.fixture
@@ -138,10 +119,34 @@ def test_emoji_do_not_count_as_a_language():
     assert "no token of the reference" in row[0].reason
 
 
-def test_chinese_dataset_is_refused_before_loading():
-    with pytest.raises(SpecError, match=r"all-MiniLM-L6-v2.*bert-base-chinese.*chrf"):
-        BertScore(language="zh-CN")
-    BertScore("bert-base-chinese", language="zh")
+def test_references_that_the_encoder_does_not_read_are_refused_before_it_is_loaded():
+    with pytest.raises(SpecError, match=r"all-MiniLM-L6-v2.*bert-base-chinese.*chrf and facts"):
+        BertScore(references=["这款水壶三分钟烧开一升水。", "A kettle."])
+    with pytest.raises(SpecError, match=r"bert-base-multilingual-cased"):
+        BertScore(references=["ሰላም ለሁሉም ሰው"])
+    BertScore(references=["A kettle 🎉 at 40 °C", "Sale 🔥", ""])
+
+
+@pytest.mark.parametrize(
+    ("given", "encoder"),
+    [
+        ({}, "all-MiniLM-L6-v2"),
+        ({"language": "en-GB"}, "all-MiniLM-L6-v2"),
+        ({"language": "zh-CN"}, "bert-base-chinese"),
+        ({"language": "de"}, "bert-base-multilingual-cased"),
+        ({"quality": "best"}, "microsoft/deberta-xlarge-mnli"),
+        ({"model": "roberta-large", "language": "zh"}, "roberta-large"),
+    ],
+)
+def test_the_encoder_of_a_language(given, encoder):
+    assert f" {encoder} " in BertScore(**given).provenance
+
+
+def test_an_encoder_out_of_reach_is_said_before_anything_is_scored(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ScoreError, match=r"bert-base-chinese.*chrf and facts"):
+        asyncio.run(BertScore(language="zh").fetch())
+    asyncio.run(SCORER.fetch())
 
 
 @pytest.mark.parametrize(
@@ -153,12 +158,19 @@ def test_chinese_dataset_is_refused_before_loading():
         ({"layer": True}, "layer is True"),
         ({"layer": "6"}, "layer is '6'"),
         ({"layer": 7}, "has 6"),
-        ({"idf": True}, "idf"),
+        ({"idf": True}, "of a dataset's references"),
+        ({"idf": "yes"}, "idf is 'yes'"),
+        ({"rescale": True}, r"no baseline of 'all-MiniLM-L6-v2'"),
+        ({"rescale": "nowhere.tsv"}, "nowhere.tsv does not exist"),
+        ({"quality": "good"}, "quality is 'good'"),
+        ({"quality": "best", "model": "roberta-large"}, "or name a `model`"),
+        ({"fast": True}, "needs a GPU"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(SpecError) as caught:
         BertScore(**arguments)
+    assert re.search(message, str(caught.value))
 
 
 def test_an_encoder_that_is_not_there(tmp_path):

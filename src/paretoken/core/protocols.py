@@ -162,6 +162,19 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class Fetching(Protocol):
+    """A scorer that may need something from elsewhere, e.g. an encoder's weights."""
+
+    async def fetch(self) -> None:
+        """Get it, before anything is spent; `provenance` is final after that.
+
+        Raises:
+            ScoreError: It cannot be had.
+        """
+        ...
+
+
 class Planner(Protocol):
     """Decides what to try next: A/B, grid, search and race share one runner.
 

@@ -193,6 +193,7 @@ async def run_async(
         raise SpecError("a search has no pilot: it decides itself what to try.", fix="Give it a small budget first: "
                         "what it pays for is not paid again.", file=design.path, field="plan.search")  # fmt: skip
     try:
+        await design.fetch()
         gates = _gates(design, fail_if)
         file = database_path(design.root)
         estimate = None  # made before the file, as it may complain

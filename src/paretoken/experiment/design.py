@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
 from paretoken.core.errors import Refused
+from paretoken.core.protocols import Fetching
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
 from paretoken.experiment.planners import FixedPlanner
@@ -225,6 +226,14 @@ class Design:
         """How a model's calls use the cache; answers that may not be kept, or are recorded, do not."""
         keeps = self.spec.store.content == "full" and not model.provider.recorded
         return self.spec.cache.mode if keeps else "off"
+
+    async def fetch(self) -> None:
+        """Get what scorers need from elsewhere; the lock, which says what they score with, comes after.
+
+        Raises:
+            ScoreError: It cannot be had.
+        """
+        await asyncio.gather(*(scorer.fetch() for scorer in self.scorers if isinstance(scorer, Fetching)))
 
     async def aclose(self) -> None:
         """Give back every provider."""

@@ -10,7 +10,7 @@ from paretoken.core.registry import load, suggest
 from paretoken.experiment.spec import ReplaySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from paretoken.core.protocols import Scorer
@@ -25,13 +25,19 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
     Raises:
         SpecError: One is unknown, cannot be made as written, or has nothing to compare with.
     """
+    told = {
+        "language": dataset.language,
+        "references": tuple(t for s in dataset.samples for t in (s.reference, *s.further_references) if t is not None),
+        "folder": source.path.resolve().parent,
+        "on_disk": spec.store.content == "full",
+    }
     scorers: list[Scorer] = []
     seen: dict[str, str] = {}
     for i, entry in enumerate(spec.scorers):
         if not entry:
             raise source.error("this scorer has no name.", "scorers", i)
         try:
-            scorer = _scorer(entry, dataset.language)
+            scorer = _scorer(entry, told)
         except SpecError as error:
             raise source.error(error.problem, "scorers", i, fix=error.fix) from error
         if scorer.needs_reference:
@@ -50,8 +56,13 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
     return tuple(scorers)
 
 
-def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
-    """`name`, `{name: argument}`, `{name: {keyword: value}}` or `{name: argument, keyword: value}`."""
+def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
+    """`name`, `{name: argument}`, `{name: {keyword: value}}` or `{name: argument, keyword: value}`.
+
+    Args:
+        entry: As the spec has it.
+        told: What scorers that take it are told of the experiment.
+    """
     given: dict[str, Any] = {entry: None} if isinstance(entry, str) else entry
     (name, argument), *rest = given.items()
     keywords: dict[str, Any] = dict(rest)
@@ -60,13 +71,12 @@ def _scorer(entry: str | dict[str, Any], language: str | None) -> Scorer:
     if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
         keywords = {**argument, **keywords}
         argument = None
-    if "language" in accepted and language is not None:
-        keywords = {"language": language, **keywords}
+    keywords = {**{name: value for name, value in told.items() if name in accepted}, **keywords}
     positional = [] if argument is None else [argument]
     try:
         inspect.signature(factory).bind(*positional, **keywords)
     except TypeError as error:
-        takes = ", ".join(p for p in accepted if p != "language")
+        takes = ", ".join(p for p in accepted if p not in told)
         fix = f"It takes: {takes}." if takes else "It takes no arguments."
         raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
     return cast("Scorer", factory(*positional, **keywords))

