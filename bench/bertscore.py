@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -34,70 +35,13 @@ from paretoken.scoring.encoder import BUNDLED_LAYERS, bundled_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-WORDS = [
-    "the",
-    "a",
-    "this",
-    "our",
-    "every",
-    "light",
-    "warm",
-    "quiet",
-    "small",
-    "strong",
-    "kettle",
-    "lamp",
-    "jacket",
-    "bag",
-    "chair",
-    "bottle",
-    "water",
-    "power",
-    "minutes",
-    "evening",
-    "morning",
-    "table",
-    "garden",
-    "holds",
-    "keeps",
-    "boils",
-    "saves",
-    "charges",
-    "folds",
-    "carries",
-    "needs",
-    "fits",
-    "and",
-    "or",
-    "with",
-    "without",
-    "for",
-    "in",
-    "under",
-    "after",
-    "while",
-    "never",
-    "always",
-    "quickly",
-    "gently",
-    "twice",
-    "until",
-    "three",
-    "seven",
-    "forty",
-    "percent",
-    "litres",
-    "metres",
-    "euros",
-    "waterproof",
-    "dimmable",
-    "washable",
-    "recycled",
-    "handmade",
-    "cotton",
-    "steel",
-    "bamboo",
-]
+WORDS = re.findall(
+    r"\w+",
+    "the a this our every light warm quiet small strong kettle lamp jacket bag chair bottle water power minutes "
+    "evening morning table garden holds keeps boils saves charges folds carries needs fits and or with without for "
+    "in under after while never always quickly gently twice until three seven forty percent litres metres euros "
+    "waterproof dimmable washable recycled handmade cotton steel bamboo ",
+)
 CHARACTERS = "这款水壶三分钟就能烧开一升保温杯可以十二个小时适合户外使用灯光柔和省电护眼轻便耐洗全场八折"
 TARGETS = {"search": 2.0, "references": 1.3, "lengths": 1.5, "chinese": 4.5}
 
@@ -125,7 +69,7 @@ def workloads(words: Sequence[str], quick: bool) -> list[Workload]:
         return "".join(rng.choice(list(CHARACTERS), max(1, round(n))))
 
     def lengths(n: int) -> list[float]:
-        return np.clip(rng.lognormal(np.log(60), 1.0, n), 3, 400).tolist()
+        return [min(400.0, max(3.0, x)) for x in rng.lognormal(np.log(60), 1.0, n)]
 
     references = [text(n) for n in rng.uniform(25, 75, n_samples)]
     search = [[(text(rng.uniform(20, 80)), reference) for reference in references] for _ in range(n_trials)]

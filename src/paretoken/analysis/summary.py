@@ -35,6 +35,7 @@ class VariantSummary:
         billed_usd_total: All attempts, those that led to no record and assumed money included [USD].
         list_usd_per_1k_tokens: List cost per 1,000 tokens, input and output together [USD]; None without tokens.
         missing: Reasons why values of a metric are missing, with counts, by metric.
+        notes: What is to be minded of values of a metric, with counts, by metric.
     """
 
     variant: str
@@ -48,6 +49,7 @@ class VariantSummary:
     billed_usd_total: Decimal
     list_usd_per_1k_tokens: float | None
     missing: Mapping[str, Mapping[str, int]]
+    notes: Mapping[str, Mapping[str, int]]
 
     @property
     def error_rate(self) -> float:
@@ -93,4 +95,5 @@ def _summary(variant: str, label: str, rows: RecordTable) -> VariantSummary:
         billed_usd_total=from_pico(int(rows.bill_pico.sum()) + rows.unanswered_pico[variant]),
         list_usd_per_1k_tokens=float(list_usd) * 1000 / tokens if tokens else None,
         missing={metric: counts[variant] for metric, counts in rows.missing.items() if variant in counts},
+        notes={metric: counts[variant] for metric, counts in rows.notes.items() if variant in counts},
     )

@@ -264,6 +264,7 @@ def _results_body(results: Results) -> dict[str, Any]:
 
 def _say_results(results: Results) -> None:
     from paretoken.report.overview import closing_rows, confirmation_rows
+    from paretoken.report.tables import score_cautions
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results))
@@ -271,6 +272,8 @@ def _say_results(results: Results) -> None:
         say(sentence)
     print_rows(confirmation_rows(results), title="selected, and confirmed on samples held out")
     _say_dropped(results.run.lock["dropped"])
+    for caution in score_cautions(results):
+        say(f"mind: {caution}")
     say(f"run: {results.run.id} ({results.run.status})")
 
 

@@ -117,7 +117,12 @@ class ScoreItem:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One metric's value for one item; `value` is None with a `reason` where there is none."""
+    """One metric's value for one item.
+
+    Attributes:
+        value: None where there is none.
+        reason: Why there is none; of a value what is to be minded, e.g. that the text was cut.
+    """
 
     metric: str
     value: float | None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 _MISSING = float("nan")
+MOST_NOTES = 8
 _PICO = 1e-12
 
 
@@ -38,6 +39,7 @@ class RecordTable:
         values: By name, `NUMBERS` and every metric; NaN where there is none.
         unanswered_pico: Money of cells without a record, lost in a killed process or before a stop, by variant id.
         missing: How often a metric is missing for a reason, by metric, variant id and reason.
+        notes: How often a metric's value has a note, by metric, variant id and note; the first `MOST_NOTES` of each.
     """
 
     sample_ids: Sequence[str]
@@ -54,6 +56,7 @@ class RecordTable:
     values: Mapping[str, NDArray[np.float64]]
     unanswered_pico: Mapping[str, int]
     missing: Mapping[str, Mapping[str, Mapping[str, int]]]
+    notes: Mapping[str, Mapping[str, Mapping[str, int]]]
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -106,6 +109,7 @@ class _Builder:
         self.values = {name: array("d") for name in NUMBERS}
         self.bills: dict[tuple[int, int, int], int] = {}
         self.reasons: dict[tuple[str, int], str] = {}
+        self.notes: dict[str, dict[int, dict[str, int]]] = {}
 
     def take(self, row: Row[tuple[object, ...]]) -> None:
         cell = (
@@ -161,8 +165,12 @@ class _Builder:
         column[index] = _MISSING if value is None else value
         if value is None:
             self.reasons[metric, index] = body["reason"]
-        else:
-            self.reasons.pop((metric, index), None)
+            return
+        self.reasons.pop((metric, index), None)
+        if (note := body.get("reason")) is not None:
+            counts = self.notes.setdefault(metric, {}).setdefault(self.integers["variant"][index], {})
+            if note in counts or len(counts) < MOST_NOTES:
+                counts[note] = counts.get(note, 0) + 1
 
     def table(self) -> RecordTable:
         n = len(self.at_s)
@@ -185,6 +193,7 @@ class _Builder:
             values={name: np.array(column) for name, column in self.values.items()},
             unanswered_pico=unanswered,
             missing=missing,
+            notes={metric: {variants[v]: c for v, c in by.items()} for metric, by in self.notes.items()},
             sample=np.array(self.integers["sample"], np.int64),
             variant=np.array(self.integers["variant"], np.int64),
             repeat=np.array(self.integers["repeat"], np.int64),

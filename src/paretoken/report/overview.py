@@ -11,7 +11,7 @@ from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.race_findings import confirmation_cells
-from paretoken.report.tables import front_rows
+from paretoken.report.tables import front_rows, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def closing_rows(results: Results) -> list[dict[str, Any]]:
     """The Pareto table as a terminal shows it: what decides, in as few columns as will do."""
     wanted = [name for name in results.objectives.maximize if name in results.metrics]
-    others = [name for name in results.metrics if name not in wanted and not name.startswith("bertscore_")]
+    others = [name for name in results.metrics if name not in wanted and shown(name)]
     return [
         {
             "variant": row["variant"],

@@ -119,7 +119,7 @@ def findings(results: Results, pictures: Sequence[str] = ()) -> str:
         "## Cost",
         _cost(results),
         "## How far to trust it",
-        bullets((*race_cautions(results), *_provenance(lock), *_missing(results), *_dropped(lock))),
+        bullets((*race_cautions(results), *_provenance(lock), *score_cautions(results), *_dropped(lock))),
         "## Reproduce",
         f"```\nparetoken run {_near(lock['spec']['path'])}\n```",
     ]
@@ -287,13 +287,27 @@ def _provenance(lock: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _missing(results: Results) -> list[str]:
-    return [
+def score_cautions(results: Results) -> list[str]:
+    """What is to be minded of the scores: values that are missing, and values with a note, counted."""
+    missing = [
         f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {reason}"
         for summary in results.summaries
         for metric, reasons in summary.missing.items()
         for reason, count in reasons.items()
     ]
+    noted = [
+        f"{summary.label}: `{metric}` of {count} of {summary.n} answers: {note}"
+        for summary in results.summaries
+        for metric, notes in summary.notes.items()
+        if shown(metric)
+        for note, count in notes.items()
+    ]
+    return missing + noted
+
+
+def shown(metric: str) -> bool:
+    """Whether a table for reading has a column for a metric that is no objective; what makes up another has none."""
+    return not metric.startswith("bertscore_") or metric == "bertscore_f1"
 
 
 def _dropped(lock: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import math
 import unicodedata
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,6 +169,8 @@ class BertScore:
         """Score all that waits; of as many turns as there were calls, the first may have left the others nothing."""
         asked = [self._waiting.popleft() for _ in range(len(self._waiting))]
         asked = [(items, future) for items, future in asked if future.set_running_or_notify_cancel()]
+        if not asked:
+            return
         try:
             with self._encoder.lock:
                 read = self._read([item for items, _ in asked for item in items])
@@ -258,8 +260,8 @@ class BertScore:
         if any(math.isnan(value) for pair in pairs for value in pair):
             return [Scored(metric, None, "its tokens are in every reference: idf 0") for metric in self.metrics]
         values = self._rescaled([max(pair[k] for pair in pairs) for k in range(3)])
-        note = self._cut(answer, references)
-        return [Scored(metric, value, note) for metric, value in zip(self.metrics, values, strict=True)]
+        p, r, f = (Scored(metric, value) for metric, value in zip(self.metrics, values, strict=True))
+        return [p, r, replace(f, reason=self._cut(answer, references))]
 
     def _cut(self, answer: _Read, references: Sequence[_Read]) -> str | None:
         """Says so if a text is longer than the encoder's window."""
