@@ -100,6 +100,7 @@ class ScoreItem:
         fields: Every column of the sample; recorded scores and rule checks read from here.
         further_references: Other good answers.
         origin: Whose answer it is; a scorer that makes calls makes them on the same behalf, as a judge.
+        others: What other models answered to the same sample; empty but for scorers that are `Comparing`.
     """
 
     answer: str
@@ -108,6 +109,7 @@ class ScoreItem:
     fields: Mapping[str, object]
     further_references: tuple[str, ...] = ()
     origin: Origin = Origin()  # noqa: RUF009 - frozen
+    others: tuple[str, ...] = ()
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -178,6 +180,14 @@ class Fetching(Protocol):
             ScoreError: It cannot be had.
         """
         ...
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A scorer that needs the answers of other models; it is asked at the end of a run, when all are there."""
+
+    @property
+    def needs_others(self) -> bool: ...  # noqa: D102
 
 
 class Planner(Protocol):

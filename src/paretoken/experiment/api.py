@@ -311,6 +311,8 @@ async def _go_on(
         progress.board = getattr(planner, "board", None)
         on_progress(progress)
         ending = await drive(planner, engine.execute, CELLS_AHEAD * design.spec.concurrency, on_trial)
+        if ending.status == "finished" and not pilot:
+            await engine.compare_answers()
         if pilot and ending.status == "finished":
             ending = Ending("stopped", f"pilot of {pilot} samples")
             if progress.made:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paretoken.core.calls import Call, Score, paid_usd
 from paretoken.core.errors import BrokenBound, ProviderError
-from paretoken.core.protocols import ScoreItem
+from paretoken.core.protocols import Comparing, ScoreItem
 from paretoken.core.trials import Record
 from paretoken.gateway.onion import Backoff, HoldGate, Limits, Window, build_onion
 from paretoken.pricing import PriceBook
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from paretoken.core.calls import Response
-    from paretoken.core.protocols import ChatModel, Clock
+    from paretoken.core.protocols import ChatModel, Clock, Scorer
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design, ModelDesign
     from paretoken.gateway.scopes import Cap
@@ -61,6 +61,9 @@ class Engine:
         self._shared = Window(design.spec.concurrency)
         self._onions = {id_: self._onion(id_, model) for id_, model in design.models.items()}
         self._known = known
+        self._at_once = [scorer for scorer in design.scorers if not isinstance(scorer, Comparing)]
+        self._at_the_end = [scorer for scorer in design.scorers if isinstance(scorer, Comparing)]
+        self._answers: dict[tuple[str, int], list[tuple[Record, Response]]] = {}
         self._scopes = tuple(dict.fromkeys(cap.scope for cap in caps))
 
     def _onion(self, id_: str, model: ModelDesign) -> ChatModel:
@@ -105,7 +108,13 @@ class Engine:
         )
         answers = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
         unscored = [answer for answer in answers if answer[1] is not None and self._lacks_scores(answer[0])]
-        scores = await self._score(unscored)
+        scores = await self._score(
+            self._at_once, [(r, self._item(r, response)) for r, response in unscored if response]
+        )
+        if self._at_the_end:
+            for record, response in answers:
+                if response is not None:
+                    self._answers.setdefault((record.sample, record.repeat), []).append((record, response))
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome  # what was paid is scored all the same
@@ -113,6 +122,20 @@ class Engine:
             Record(r.sample, r.variant, r.repeat, r.call, {**r.scores, **scores.get((r.sample, r.repeat), {})})
             for r, _ in answers
         ]
+
+    async def compare_answers(self) -> None:
+        """Let scorers that compare models score every answer; all answers are there.
+
+        Raises:
+            ScoreError: A scorer refuses.
+        """
+        items = []
+        for answers in self._answers.values():
+            for record, response in answers:
+                model = record.call.request.model
+                others = tuple(other.text for r, other in answers if r.call.request.model != model)
+                items.append((record, replace(self._item(record, response), others=others)))
+        await self._score(self._at_the_end, items)
 
     async def _answer(self, variant: Variant, cell: Cell) -> tuple[Record, Response | None]:
         key = (cell.sample, variant.id, cell.repeat)
@@ -140,25 +163,26 @@ class Engine:
 
     def _lacks_scores(self, record: Record) -> bool:
         return record.error is None and any(
-            metric not in record.scores for scorer in self._design.scorers for metric in scorer.metrics
+            metric not in record.scores for scorer in self._at_once for metric in scorer.metrics
         )
 
     async def _score(
-        self, answers: Sequence[tuple[Record, Response | None]]
+        self, scorers: Sequence[Scorer], items: Sequence[tuple[Record, ScoreItem]]
     ) -> dict[tuple[str, int], dict[str, Score]]:
         """Scores by (sample, repeat) and metric, written to the journal together."""
-        items = [self._item(record, response) for record, response in answers if response is not None]
-        if not items:
+        if not items or not scorers:
             return {}
-        batches = await asyncio.gather(*(scorer.score(items) for scorer in self._design.scorers))
+        batches = await asyncio.gather(*(scorer.score([item for _, item in items]) for scorer in scorers))
+        written: list[Score] = []
         out: dict[tuple[str, int], dict[str, Score]] = {}
-        for scorer, batch in zip(self._design.scorers, batches, strict=True):
-            for (record, _), values in zip(answers, batch, strict=True):
+        for scorer, batch in zip(scorers, batches, strict=True):
+            for (record, _), values in zip(items, batch, strict=True):
                 for scored in values:
                     score = Score(record.call.origin, scorer.name, scored.metric, scored.value, scored.reason,
                                   scorer.provenance)  # fmt: skip
                     out.setdefault((record.sample, record.repeat), {})[scored.metric] = score
-        self._journal.append(score for scores in out.values() for score in scores.values())
+                    written.append(score)
+        self._journal.append(written)
         await self._journal.committed()
         return out
 

@@ -16,7 +16,7 @@ from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
-from paretoken.experiment.resolve_scorers import check_columns, resolve_scorers
+from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
 from paretoken.experiment.space import parse_space
 from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
@@ -79,6 +79,7 @@ def load_design(
         plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)
     else:
         plan, tried = _plan(spec, enumerate_space(space, source), source)
+    check_comparing(scorers, tried, plan, spec, source)
     if spec.plan.abtest is not None:
         _check_test(spec.plan.abtest, objectives, scorers, dataset, source)
     if aa:

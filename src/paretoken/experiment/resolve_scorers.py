@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
+from paretoken.core.protocols import Comparing
 from paretoken.core.registry import load, suggest
 from paretoken.experiment.spec import ReplaySpec
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from paretoken.core.protocols import Scorer
+    from paretoken.core.trials import Variant
     from paretoken.datasets import Dataset
     from paretoken.experiment.source import Source
     from paretoken.experiment.spec import ModelSpec, Spec
@@ -80,6 +82,25 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
         fix = f"It takes: {takes}." if takes else "It takes no arguments."
         raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
     return cast("Scorer", factory(*positional, **keywords))
+
+
+def check_comparing(
+    scorers: Sequence[Scorer], variants: Sequence[Variant], plan: Mapping[str, Any], spec: Spec, source: Source
+) -> None:
+    """A scorer that compares models needs several, their texts, and a plan that waits for the end."""
+    for i, scorer in enumerate(scorers):
+        if not isinstance(scorer, Comparing):
+            continue
+        n_models = len({variant.model for variant in variants})
+        if n_models < 3:
+            raise source.error(f"{scorer.name!r} compares models, and {n_models} would agree with each other alike.",
+                               "scorers", i, fix="Ask three models or more.")  # fmt: skip
+        if spec.store.content != "full":
+            raise source.error(f"{scorer.name!r} compares answers at the end, and they are not kept.", "scorers", i,
+                               fix="Say store: {content: full}.")  # fmt: skip
+        if plan["kind"] not in ("grid", "abtest") or plan.get("mode") == "continuous" or plan.get("confirm"):
+            raise source.error(f"{scorer.name!r} scores at the end, and this plan decides by scores as they come.",
+                               "scorers", i, fix="Use plan: grid, or an A/B test of fixed size.")  # fmt: skip
 
 
 def check_columns(
