@@ -307,7 +307,7 @@ def score_cautions(results: Results) -> list[str]:
 
 def shown(metric: str) -> bool:
     """Whether a table for reading has a column for a metric that is no objective; what makes up another has none."""
-    return not metric.startswith("bertscore_") or metric == "bertscore_f1"
+    return metric not in ("bertscore_precision", "bertscore_recall", "facts_kept", "facts_true")
 
 
 def _dropped(lock: Mapping[str, Any]) -> list[str]:

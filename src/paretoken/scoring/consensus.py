@@ -50,7 +50,8 @@ class Consensus:
     ) -> None:
         if by not in ("bertscore", "chrf"):
             raise SpecError(f"consensus is measured by {by!r}.", fix="Say bertscore or chrf.")
-        told = {"language": language, "on_disk": on_disk} | ({} if folder is None else {"folder": folder})
+        told: dict[str, object] = {"language": language, "on_disk": on_disk}
+        told |= {} if folder is None else {"folder": folder}
         try:
             self._scorer = Chrf() if by == "chrf" else cast("Scorer", BertScore(**(told | dict(encoder or {}))))  # type: ignore[arg-type]
         except TypeError as error:
