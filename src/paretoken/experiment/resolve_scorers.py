@@ -35,7 +35,7 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
     }
     scorers: list[Scorer] = []
     seen: dict[str, str] = {}
-    for i, entry in enumerate(spec.scorers):
+    for i, entry in _with_facts(spec.scorers):
         if not entry:
             raise source.error("this scorer has no name.", "scorers", i)
         try:
@@ -56,6 +56,24 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
             seen[metric] = scorer.name
         scorers.append(scorer)
     return tuple(scorers)
+
+
+def _with_facts(entries: Sequence[str | dict[str, Any]]) -> list[tuple[int, str | dict[str, Any]]]:
+    """The entries with their places in the spec, and `facts` beside BERTScore, which is blind to what they see.
+
+    `{bertscore: {facts: false}}` leaves it out.
+    """
+    names = {entry if isinstance(entry, str) else next(iter(entry), "") for entry in entries}
+    found: list[tuple[int, str | dict[str, Any]]] = []
+    for i, entry in enumerate(entries):
+        name, *_ = (entry,) if isinstance(entry, str) else (*entry, "")
+        options = entry.get(name) if isinstance(entry, dict) else None
+        wanted = name == "bertscore" and not names & {"facts", "quality"}
+        if name == "bertscore" and isinstance(options, dict) and isinstance(options.get("facts"), bool):
+            wanted = wanted and options["facts"]
+            entry = {name: {key: value for key, value in options.items() if key != "facts"}}
+        found += [(i, entry), *([(i, "facts")] if wanted else [])]
+    return found
 
 
 def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
