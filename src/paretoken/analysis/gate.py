@@ -1,4 +1,4 @@
-"""Conditions under which a run fails a pipeline: `bertscore_f1 worse`, `verdict worse or undecided`."""
+"""Conditions under which a run fails a pipeline: `bertscore_f1 worse or undecided`, `below baseline`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ANY = "verdict"
 """Stands for every declared quantity."""
 _SYNONYMS = {"cheaper": "better", "dearer": "worse"}
+_BELOW = "below baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +28,32 @@ class Gate:
         text: As it was written.
         quantity: A declared quantity, or `verdict` for all of them.
         findings: Findings that fail the run; `undecided` brings `cannot tell` with it.
+        on_baseline: It is about the metrics' difference to the question's baseline, not to the control.
     """
 
     text: str
     quantity: str
     findings: frozenset[Finding]
+    on_baseline: bool = False
 
     @classmethod
     def parse(cls, text: str, quantities: Sequence[str]) -> Gate:
         """Read a condition.
 
         Args:
-            text: `QUANTITY FINDING [or FINDING ...]`.
+            text: `QUANTITY FINDING [or FINDING ...]`, or `[METRIC] below baseline [or undecided]`.
             quantities: What the run judges.
 
         Raises:
             SpecError: It cannot be read, or asks for what the run does not judge.
         """
-        quantity, _, rest = text.strip().partition(" ")
+        on_baseline = _BELOW in text
+        if on_baseline:
+            before, _, after = " ".join(text.split()).partition(_BELOW)
+            quantity, rest = before.strip() or ANY, f"worse{after}"
+            quantities = [name for name in quantities if name != "list_usd"]
+        else:
+            quantity, _, rest = text.strip().partition(" ")
         known = [*get_args(Finding), *_SYNONYMS]
         words = [" ".join(word.split()) for word in rest.split(" or ")]
         if quantity not in (ANY, *quantities):
@@ -57,12 +66,12 @@ class Gate:
         findings = {cast("Finding", _SYNONYMS.get(word, word)) for word in words}
         if "undecided" in findings:
             findings.add("cannot tell")
-        return cls(text, quantity, frozenset(findings))
+        return cls(text, quantity, frozenset(findings), on_baseline)
 
     def failures(self, comparison: Comparison) -> list[str]:
         """Quantities of a comparison that meet the condition."""
         return [
             j.difference.name
-            for j in comparison.judged
+            for j in (comparison.quality if self.on_baseline else comparison.judged)
             if self.quantity in (ANY, j.difference.name) and j.finding in self.findings
         ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import experiments, inspection
+from paretoken.cli import baselines, experiments, inspection
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ for verb in (
 ):
     app.command()(verb)
 app.add_typer(inspection.runs, name="runs")
+app.add_typer(baselines.baseline, name="baseline")
 
 
 def run_command(arguments: Sequence[str]) -> int:

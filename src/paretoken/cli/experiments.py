@@ -129,7 +129,9 @@ def run(
     aa: Annotated[bool, typer.Option("--aa", help="Check the A/B test on arms that are alike.")] = False,
     fail_if: Annotated[
         list[str] | None,
-        typer.Option("--fail-if", metavar="CONDITION", help='Exit 1 if met: "bertscore_f1 worse or undecided".'),
+        typer.Option(
+            "--fail-if", metavar="CONDITION", help='Exit 1 if met: "bertscore_f1 worse or undecided", "below baseline".'
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.")] = None,
     draw: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw the Pareto front.")] = True,
@@ -217,6 +219,8 @@ def compare(
     if declared:
         for sentence in results.verdicts[len(pairs) :]:
             say(sentence)
+        for sentence in _baseline_sentences(results):
+            say(sentence)
         print_rows(segment_rows(results), title="by tag (for exploring: no claim is made)")
         print_rows(noise_rows(results), title="where the noise comes from (variances of the difference)")
     return None
@@ -259,6 +263,7 @@ def _results_body(results: Results) -> dict[str, Any]:
         "front": front_rows(results),
         "verdicts": results.verdicts,
         "dropped": results.run.lock["dropped"],
+        "baseline": _baseline_sentences(results),
     }
 
 
@@ -272,9 +277,18 @@ def _say_results(results: Results) -> None:
         say(sentence)
     print_rows(confirmation_rows(results), title="selected, and confirmed on samples held out")
     _say_dropped(results.run.lock["dropped"])
+    for sentence in _baseline_sentences(results):
+        say(sentence)
     for caution in score_cautions(results):
         say(f"mind: {caution}")
     say(f"run: {results.run.id} ({results.run.status})")
+
+
+def _baseline_sentences(results: Results) -> list[str]:
+    from paretoken.experiment.baseline import hold
+
+    held = hold(results)
+    return [] if held is None else held.sentences
 
 
 def _say_dropped(dropped: Any) -> None:
@@ -306,7 +320,7 @@ def _save_junit(outcome: Outcome, path: Path) -> None:
     error = "" if outcome.ending.error is None else str(outcome.ending.error)
     broken = [] if outcome.broken_promise is None else [outcome.broken_promise]
     try:
-        save_junit(outcome.results, outcome.gates, path, error=error, broken=broken)
+        save_junit(outcome.results, outcome.gates, path, held=outcome.held, error=error, broken=broken)
     except OSError as problem:
         raise SpecError(f"cannot be written: {problem}.", file=path) from problem
 

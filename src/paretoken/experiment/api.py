@@ -14,6 +14,7 @@ from paretoken.core.errors import ParetokenError, SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
+from paretoken.experiment.baseline import check_baseline, hold
 from paretoken.experiment.design import RACING
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.findings import Findings, kept_findings, open_study_of
@@ -35,6 +36,7 @@ from paretoken.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from paretoken.analysis.baseline import Held
     from paretoken.analysis.gate import Gate
     from paretoken.analysis.results import Results
     from paretoken.core.protocols import Clock
@@ -57,6 +59,7 @@ class Outcome:
         progress: What was done now; `done` also counts what earlier parts of the run had done.
         assumed_usd: Money booked for calls of a killed process, whose outcome is unknown [USD].
         gates: What was to fail the run.
+        held: The run held against the question's baseline; None where nothing is frozen.
     """
 
     results: Results
@@ -64,14 +67,16 @@ class Outcome:
     progress: Progress
     assumed_usd: Decimal
     gates: tuple[Gate, ...] = ()
+    held: Held | None = None
 
     @property
     def failures(self) -> list[str]:
         """Gates that failed, in words."""
+        on_baseline = [] if self.held is None else self.held.comparisons
         found = [
             f"{gate.text}: {', '.join(names)} of {c.treatment!r}"
             for gate in self.gates
-            for c in self.results.all_comparisons
+            for c in (on_baseline if gate.on_baseline else self.results.all_comparisons)
             if (names := gate.failures(c))
         ]
         return found + ([] if self.broken_promise is None else [self.broken_promise])
@@ -205,7 +210,7 @@ async def run_async(
             if latest is not None and latest.status == "finished" and not retry_errors:
                 results = _load_results(database, latest.id)
                 progress = _progress(design, len(results.table), SqlLedger(database, latest.id).spent(latest.scope))
-                return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0), gates)
+                return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0), gates, hold(results))
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
                 found = {
@@ -218,7 +223,7 @@ async def run_async(
                 latest = _open_run(design, database, found, fresh, clock)
             with alone(design.root, latest.id):
                 outcome = await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
-                return replace(outcome, gates=gates)
+                return replace(outcome, gates=gates, held=hold(outcome.results))
     finally:
         await design.aclose()
 
@@ -226,7 +231,9 @@ async def run_async(
 def _gates(design: Design, conditions: Sequence[str]) -> tuple[Gate, ...]:
     if not conditions:
         return ()
-    if design.plan["kind"] in RACING:
+    if any("below baseline" in condition for condition in conditions):
+        check_baseline(design)
+    elif design.plan["kind"] in RACING:
         raise SpecError("a race compares no treatment with a control, so nothing can fail it.", file=design.path,
                         field="plan", fix="Leave --fail-if out, or gate on an A/B test.")  # fmt: skip
     from paretoken.analysis.abtest import AbTest

@@ -18,7 +18,7 @@ from paretoken.core.protocols import Fetching
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
 from paretoken.experiment.planners import FixedPlanner
-from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS
+from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS, ReplaySpec
 from paretoken.gateway.budget import bound_tokens, bound_usd
 from paretoken.gateway.scopes import Cap
 from paretoken.prompts.edits import edit_prompt, n_examples, parse_edits, with_examples
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from paretoken.datasets import Dataset, Sample
     from paretoken.experiment.raceplanner import Entrants
     from paretoken.experiment.space import Space
-    from paretoken.experiment.spec import ModelSpec, ReplaySpec, Spec
+    from paretoken.experiment.spec import ModelSpec, Spec
     from paretoken.experiment.study import Study
     from paretoken.gateway.cache import CacheMode
     from paretoken.prompts import Prompt
@@ -159,7 +159,9 @@ class Design:
         """What is kept of a sample: everything, or only what groups samples."""
         cluster = {} if sample.cluster is None else {"cluster": sample.cluster}
         if full:
-            return {"input": sample.input, "reference": sample.reference, "fields": dict(sample.fields), **cluster}
+            more = {"further_references": list(sample.further_references)} if sample.further_references else {}
+            body = {"input": sample.input, "reference": sample.reference, "fields": dict(sample.fields)}
+            return {**body, **more, **cluster}
         return {"fields": {name: sample.fields.get(name) for name in self.plan.get("segments", ())}, **cluster}
 
     def caps_of(self, scope: str) -> tuple[Cap, ...]:
@@ -240,6 +242,12 @@ class Design:
         await asyncio.gather(*(model.provider.aclose() for model in self.models.values()))
 
     @cached_property
+    def _recordings(self) -> Callable[[str], str]:
+        """Content hash of a file of recorded answers: other answers are another run."""
+        folder = self.path.resolve().parent
+        return cache(lambda file: hashlib.sha256((folder / file).read_bytes()).hexdigest()[:16])
+
+    @cached_property
     def lock(self) -> dict[str, Any]:
         """Everything that determines the run, as plain JSON values."""
         spec = self.spec
@@ -262,7 +270,12 @@ class Design:
             },
             "variants": [] if self.searches else self.rows(self.variants),
             "models": {
-                id_: {"price": _price_body(m.price), "recorded": m.provider.recorded, "base_url": m.base_url}
+                id_: {
+                    "price": _price_body(m.price),
+                    "recorded": m.provider.recorded,
+                    "base_url": m.base_url,
+                    **({"recording": self._recordings(m.entry.replay)} if isinstance(m.entry, ReplaySpec) else {}),
+                }
                 for id_, m in self.models.items()
             },
             "scorers": [

@@ -9,13 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from paretoken.analysis.baseline import Held
     from paretoken.analysis.gate import Gate
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison, Judgement
 
 
 def save_junit(
-    results: Results, gates: Sequence[Gate], path: Path, *, error: str = "", broken: Sequence[str] = ()
+    results: Results,
+    gates: Sequence[Gate],
+    path: Path,
+    *,
+    held: Held | None = None,
+    error: str = "",
+    broken: Sequence[str] = (),
 ) -> None:
     """Write the verdicts of a run.
 
@@ -25,13 +32,18 @@ def save_junit(
         results: The run.
         gates: Conditions that fail it.
         path: The file.
+        held: The run held against its question's baseline, if there is one.
         error: What stopped the run, if something did.
         broken: Gates that failed and are about no single question.
     """
     suite = ET.Element("testsuite", name=results.run.experiment, timestamp=results.run.started_at)
     for comparison in results.all_comparisons:
         for judgement in comparison.judged:
-            _case(suite, results.run.id, comparison, judgement, gates)
+            own = [gate for gate in gates if not gate.on_baseline]
+            _case(suite, results.run.id, comparison, judgement, own)
+    for comparison in () if held is None else held.comparisons:
+        for judgement in comparison.quality:
+            _case(suite, f"{results.run.id}.baseline", comparison, judgement, [g for g in gates if g.on_baseline])
     run = ET.SubElement(suite, "testcase", classname=results.run.id, name="run")
     if error:
         ET.SubElement(run, "error", message=error)

@@ -1,0 +1,207 @@
+"""A variant of a run, frozen: what later runs of the same question are held against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from paretoken.analysis.abtest import AbTest
+from paretoken.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paretoken.analysis.panel import Panel
+    from paretoken.analysis.results import Results
+    from paretoken.analysis.verdict import Comparison, Judgement
+
+FROZEN = "baseline"
+"""Stands for the frozen variant among variant ids."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What was frozen; no texts.
+
+    Attributes:
+        run, at: The run and when it began.
+        label, prompt, model, params: The variant.
+        provenance: By metric, what its scores depend on.
+        contents: Hash of input and reference by sample id.
+        values: By metric, and of `list_usd`, the value of each sample: a mean over repeats.
+    """
+
+    run: str
+    at: str
+    question: str
+    variant: str
+    label: str
+    prompt: str
+    model: str
+    params: Mapping[str, object]
+    provenance: Mapping[str, str]
+    contents: Mapping[str, str]
+    values: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def freeze(cls, results: Results, reference: str | None = None) -> Baseline:
+        """Take a variant of a run.
+
+        Args:
+            results: The run; its work must be done.
+            reference: Label or id of the variant; None where there is one only.
+
+        Raises:
+            SpecError: The run goes on, the variant is not named, or it has no scores.
+        """
+        run, lock = results.run, cast("dict[str, Any]", results.run.lock)
+        if run.status != "finished":
+            raise SpecError(f"{run.id} is {run.status}: a baseline is a finished run.", fix="Finish it first.")
+        answered = [summary.variant for summary in results.summaries]
+        if reference is None and len(answered) != 1:
+            known = ", ".join(results.labels[id_] for id_ in answered)
+            raise SpecError(f"{run.id} has {len(answered)} variants.", fix=f"Name the one to freeze: {known}.")
+        id_ = answered[0] if reference is None else results.variant_id(reference)
+        panel, metrics = results.panel, results.metrics
+        if id_ not in panel.variants:
+            raise SpecError(f"{results.labels[id_]!r} has no answers in {run.id}.", fix="Freeze another variant.")
+        row = panel.variants.index(id_)
+        values = {
+            name: {s: float(v) for s, v in zip(panel.samples, column[row], strict=True) if not np.isnan(v)}
+            for name, column in panel.values.items()
+            if name in ("list_usd", *metrics)
+        }
+        if not any(values.get(metric) for metric in metrics):
+            raise SpecError(f"{results.labels[id_]!r} has no scores in {run.id}.", fix="Freeze another variant.")
+        variant = next(row for row in lock["variants"] if row["id"] == id_)
+        return cls(
+            run.id, run.started_at, str(lock["question"]), id_, variant["label"], variant["prompt"], variant["model"],
+            variant["params"], provenance_of(lock), contents_of(results.samples, lock["dataset"]["hash"]), values,
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """The variant and its run."""
+        return f"{self.label} of {self.run}"
+
+
+def provenance_of(lock: Mapping[str, Any]) -> dict[str, str]:
+    """What a run's scores depend on, by metric."""
+    return {metric: scorer["provenance"] for scorer in lock["scorers"] for metric in scorer["metrics"]}
+
+
+def contents_of(samples: Mapping[str, Mapping[str, object]], dataset: str) -> dict[str, str]:
+    """Hash of what each sample asks and wants; where texts are not kept, of the dataset as a whole."""
+
+    def content(body: Mapping[str, object]) -> str:
+        told = [body.get("input"), body.get("reference"), body.get("further_references", [])]
+        text = json.dumps(told if "input" in body else dataset, ensure_ascii=False)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    return {id_: content(body) for id_, body in samples.items()}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A run held against a baseline."""
+
+    results: Results
+    baseline: Baseline
+
+    @cached_property
+    def unlike(self) -> list[str]:
+        """Metrics that the baseline's scores were made for in another way, each as a sentence."""
+        declared = AbTest.of(self.results.run.lock, FROZEN, ["-"]).metrics
+        return unlike(self.baseline, provenance_of(self.results.run.lock), declared)
+
+    @cached_property
+    def _test(self) -> AbTest:
+        """The run's own questions, asked of every variant that came to its end against the frozen one."""
+        race = self.results.race
+        ids = [summary.variant for summary in self.results.summaries]
+        if race is not None:
+            ids = [id_ for id_ in ids if id_ in race.chosen]
+        frozen_here = self.baseline.variant if self.baseline.run == self.results.run.id else None
+        test = AbTest.of(self.results.run.lock, FROZEN, [id_ for id_ in ids if id_ != frozen_here] or ["-"])
+        if race is not None or self.results.run.status != "finished":
+            test = test.anytime()
+        own = provenance_of(self.results.run.lock)
+        metrics = tuple(m for m in test.metrics if self.baseline.provenance.get(m) in (None, own[m]))
+        frozen_ends = {name: (min(v.values()), max(v.values())) for name, v in self.baseline.values.items() if v}
+        scores = next(iter((test.ranges or {}).values()), {})
+        return replace(
+            test,
+            metrics=metrics or test.metrics,
+            margins={name: margin for name, margin in test.margins.items() if name in (*metrics, "list_usd")},
+            labels={**test.labels, FROZEN: self.baseline.name},
+            ranges={
+                **(test.ranges or {}),
+                FROZEN: {**frozen_ends, **scores, "list_usd": frozen_ends.get("list_usd", (0.0, 0.0))},
+            },
+            settled=test.settled | {FROZEN},
+            confirm=0.0,
+            relabel=None,
+        )
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Every judged variant against the baseline, on the samples that both have, unchanged.
+
+        All are one family, with the variants that a race or search left behind.
+        """
+        test, panel = self._test, self._panel
+        if test.treatments == ("-",) or not panel.samples:
+            return []
+        race = self.results.race
+        unseen = 0 if race is None else len(self.results.labels) - len(test.treatments)
+        return [c for c in test.compare(panel, unseen=unseen) if c.n]
+
+    @property
+    def _panel(self) -> Panel:
+        """The run's panel on the shared samples, with the frozen values as one more variant."""
+        contents = contents_of(self.results.samples, cast("dict[str, Any]", self.results.run.lock["dataset"])["hash"])
+        panel = self.results.panel
+        same = np.array([contents.get(id_, "") == self.baseline.contents.get(id_) for id_ in panel.samples], np.bool_)
+        panel = replace(panel.only(same), difficulty={})
+        own = provenance_of(self.results.run.lock)
+
+        def frozen(name: str) -> list[float]:
+            known = self.baseline.values.get(name, {}) if own.get(name) == self.baseline.provenance.get(name) else {}
+            return [known.get(id_, np.nan) for id_ in panel.samples]
+
+        values = {name: np.vstack([rows, frozen(name)]) for name, rows in panel.values.items()}
+        asked = np.vstack([panel.asked, np.ones(len(panel.samples), np.bool_)])
+        return replace(panel, variants=[*panel.variants, FROZEN], asked=asked, values=values)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is to be said, one sentence each: what cannot be compared first."""
+        if not self.comparisons and not self.unlike:
+            return [f'no sample of this run is in the baseline "{self.baseline.name}" unchanged']
+        return [*self.unlike, *(self._sentence(c, j) for c in self.comparisons for j in c.quality)]
+
+    def _sentence(self, comparison: Comparison, judgement: Judgement) -> str:
+        d = judgement.difference
+        words = {"worse": "is below", "better": "is above", "not worse": "is not below"}.get(
+            judgement.finding, "may be below or above" if judgement.finding == "undecided" else "cannot be told from"
+        )
+        ends = "" if d.low is None or d.high is None else f" [{d.low:+.3g}, {d.high:+.3g}]"
+        size = d.reason if d.difference is None or d.reason else f"{d.difference:+.3g}{ends}"
+        margin = "" if judgement.margin is None else f" (margin {judgement.margin:g})"
+        told = f'"{comparison.treatment}" {words} the baseline "{comparison.control}" on {d.name}{margin}'
+        return f"{told}: {size} on {d.n} samples"
+
+
+def unlike(baseline: Baseline, provenance: Mapping[str, str], metrics: tuple[str, ...]) -> list[str]:
+    """Metrics whose scores must not be compared with the baseline's, each as a sentence."""
+    return [
+        f"{metric} is not compared with the baseline: its scores were made by {frozen!r}, these by "
+        f"{provenance[metric]!r}; run the frozen variant again and freeze that run"
+        for metric in metrics
+        if (frozen := baseline.provenance.get(metric)) is not None and frozen != provenance[metric]
+    ]
