@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
 from paretoken.core.protocols import Comparing
 from paretoken.core.registry import load, suggest
 from paretoken.experiment.spec import ReplaySpec
+from paretoken.scoring.function import is_metric, load_metric, make_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +88,11 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
     given: dict[str, Any] = {entry: None} if isinstance(entry, str) else entry
     (name, argument), *rest = given.items()
     keywords: dict[str, Any] = dict(rest)
+    if re.search(r"\.py:\w+$", name):
+        return load_metric(name, told["folder"], **(argument if isinstance(argument, dict) else {}), **keywords)
     factory = load("paretoken.scorers", name)
+    if is_metric(factory):
+        return make_scorer(factory, {**(argument if isinstance(argument, dict) else {}), **keywords})
     accepted = inspect.signature(factory).parameters
     if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
         keywords = {**argument, **keywords}

@@ -1,0 +1,213 @@
+"""A user's own metric: a Python function of the answer, from a file or an installed package."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import inspect
+import json
+import math
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from paretoken.core.errors import ScoreError, SpecError
+from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.registry import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from paretoken.core.protocols import Scorer
+
+GIVEN = ("answer", "reference", "references", "input", "fields")
+"""What a function is given of an item, by the names of its parameters."""
+
+
+class FunctionScorer:
+    """A plain function as a scorer.
+
+    Args:
+        function: Takes `answer` and, by name, any of `reference`, `references`, `input` and `fields`; returns a number,
+            a bool, None, or one of them with a reason. It may be async; if not, it runs in a worker thread.
+        name: The metric's name; default: the function's.
+        range: Least and largest value, if it has bounds; default: the function's attribute `range`.
+        arguments: What else it is called with.
+
+    Raises:
+        SpecError: It does not take what it is to be given.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *,
+        name: str | None = None,
+        range: Sequence[float] | None = None,  # noqa: A002 - the spec's word
+        arguments: Mapping[str, object] | None = None,
+    ) -> None:
+        self.name = name or function.__name__
+        self.metrics: tuple[str, ...] = (self.name,)
+        self._function, self._arguments = function, dict(arguments or {})
+        parameters = inspect.signature(function).parameters
+        own = [p for p in parameters if p not in GIVEN]
+        if "answer" not in parameters:
+            raise SpecError(
+                f"metric {function.__name__!r} does not take an answer.", fix="Give it a parameter `answer`."
+            )
+        for argument in self._arguments:
+            if argument not in own:
+                raise SpecError(f"metric {function.__name__!r} does not take {argument!r}.",
+                                fix=suggest(argument, [*own, "name", "range"]))  # fmt: skip
+        empty, open_ = inspect.Parameter.empty, (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needed = [p for p in own if parameters[p].default is empty and parameters[p].kind not in open_]
+        lacking = [p for p in needed if p not in self._arguments]
+        if lacking:
+            raise SpecError(f"metric {function.__name__!r} needs {lacking[0]!r}, which no sample has.",
+                            fix=f"It may take {', '.join(GIVEN)}; other arguments stand in the spec.")  # fmt: skip
+        self._given = [p for p in GIVEN if p in parameters]
+        wanted = [p for p in ("reference", "references") if p in parameters]
+        self.needs_reference = any(parameters[p].default is inspect.Parameter.empty for p in wanted)
+        self.ranges = _ranges(self.name, getattr(function, "range", None) if range is None else range)
+
+    @property
+    def provenance(self) -> str:
+        """File and its hash, function, arguments."""
+        file = inspect.getsourcefile(self._function)
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file and Path(file).is_file() else "-"
+        arguments = json.dumps(self._arguments, sort_keys=True, default=str, ensure_ascii=False)
+        return f"{Path(file or '-').name}:{self._function.__name__} sha256:{digest} {arguments}"
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
+        """Call the function for every item, shape `(n, 1)`.
+
+        Raises:
+            ScoreError: It fails, or returns what is no score; names the line and the sample.
+        """
+        if inspect.iscoroutinefunction(self._function):
+            return [[self._scored(item, await self._await(item))] for item in items]
+        return await asyncio.to_thread(lambda: [[self._scored(item, self._call(item))] for item in items])
+
+    def _call(self, item: ScoreItem) -> object:
+        if self.needs_reference and not item.references:
+            return None, "the sample has no reference"
+        given = {name: getattr(item, name) for name in self._given}
+        try:
+            return self._function(**given, **self._arguments)
+        except Exception as error:
+            raise self._failure(item, error) from error
+
+    async def _await(self, item: ScoreItem) -> object:
+        called = self._call(item)
+        try:
+            return await called if inspect.isawaitable(called) else called
+        except Exception as error:
+            raise self._failure(item, error) from error
+
+    def _failure(self, item: ScoreItem, error: Exception) -> ScoreError:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        return ScoreError(f"metric {self.name!r} failed{_of(item)}: {type(error).__name__}: {error} ({where})")
+
+    def _scored(self, item: ScoreItem, returned: object) -> Scored:
+        value, reason = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+        if value is None:
+            return Scored(self.name, None, str(reason or f"{self.name} gave no value"))
+        try:
+            number = float(cast("Any", value)) if not isinstance(value, str) else math.nan
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number) or not (reason is None or isinstance(reason, str)):
+            raise ScoreError(f"metric {self.name!r} returned {returned!r}{_of(item)}: it must return a number, a bool, "
+                             "None or (value, reason)")  # fmt: skip
+        low, high = self.ranges.get(self.name, (-math.inf, math.inf))
+        if not low <= number <= high:
+            raise ScoreError(
+                f"metric {self.name!r} returned {number:g}{_of(item)}, outside its range [{low:g}, {high:g}]"
+            )
+        return Scored(self.name, number, reason)
+
+
+def load_metric(reference: str, folder: Path | str = ".", **arguments: Any) -> Scorer:
+    """The scorer that a spec means by `path.py:name`.
+
+    Args:
+        reference: A Python file and, after a colon, a function in it, or a class that makes scorers.
+        folder: What the path is relative to.
+        arguments: Of a function `name`, `range` and its own; of a class all that it takes.
+
+    Raises:
+        SpecError: The file is missing or broken, or has no such function; says where.
+    """
+    path, _, attribute = reference.rpartition(":")
+    module = _load_module(Path(folder) / path)
+    found = getattr(module, attribute, None)
+    known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+    if not callable(found):
+        raise SpecError(f"{path} has no function {attribute!r}.", fix=suggest(attribute, known or ["nothing"]))
+    return make_scorer(found, arguments)
+
+
+def make_scorer(found: Callable[..., Any], arguments: Mapping[str, Any]) -> Scorer:
+    """A scorer of a class that makes scorers, or of a plain function.
+
+    Raises:
+        SpecError: It does not take the arguments.
+    """
+    if inspect.isclass(found):
+        try:
+            inspect.signature(found).bind(**arguments)
+        except TypeError as error:
+            raise SpecError(f"{found.__name__}: {error}.") from error
+        return cast("Scorer", found(**arguments))
+    options = {option: arguments[option] for option in ("name", "range") if option in arguments}
+    rest = {name: value for name, value in arguments.items() if name not in options}
+    return FunctionScorer(found, **options, arguments=rest)
+
+
+def is_metric(found: object) -> bool:
+    """Whether an entry point names a plain function of an answer, and not a factory of scorers."""
+    return inspect.isfunction(found) and "answer" in inspect.signature(found).parameters
+
+
+def _load_module(file: Path) -> Any:
+    """A file's module, by its content: files of one name do not clash, and a changed one is loaded anew."""
+    if not file.is_file():
+        raise SpecError(f"the metric's file {str(file)!r} does not exist.", fix="Paths are relative to the spec.")
+    source = file.read_bytes()
+    name = f"paretoken_metric_{hashlib.sha256(str(file.resolve()).encode() + source).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise SpecError(f"{file} is no Python file.", fix="Give a file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        if isinstance(error, SyntaxError):
+            line, said = error.lineno, error.msg
+        else:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+            line, said = frames[-1].lineno if frames else None, str(error)
+        problem = f"{file}:{line}: {type(error).__name__}: {said}."
+        raise SpecError(problem, fix="Correct the metric.") from error
+    return module
+
+
+def _ranges(name: str, given: Sequence[float] | None) -> Mapping[str, tuple[float, float]]:
+    if given is None:
+        return {}
+    ends = list(given) if isinstance(given, list | tuple) else []
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
+    if len(ends) != 2 or not numbers or not ends[0] < ends[1]:
+        raise SpecError(f"metric {name!r} has the range {given!r}.", fix="Give its lowest and highest value: [0, 1].")
+    return {name: (float(ends[0]), float(ends[1]))}
+
+
+def _of(item: ScoreItem) -> str:
+    return f" on sample {item.origin.sample!r}" if item.origin.sample else ""
