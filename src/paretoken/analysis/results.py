@@ -20,10 +20,12 @@ from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
+from paretoken.core.usage import from_pico
 from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only
 from paretoken.records.table import RecordTable, build_table
 
 if TYPE_CHECKING:
+    from decimal import Decimal
     from pathlib import Path
 
     import pandas as pd
@@ -95,6 +97,11 @@ class Results:
         """Names of all quality metrics, in the order of the spec."""
         scorers = cast("list[dict[str, Any]]", self.run.lock["scorers"])
         return tuple(metric for scorer in scorers for metric in scorer["metrics"])
+
+    @property
+    def judges_usd(self) -> Decimal:
+        """What judges were paid, assumed money included: no variant's cost [USD]."""
+        return from_pico(self.table.judges_pico)
 
     @cached_property
     def summaries(self) -> list[VariantSummary]:

@@ -312,6 +312,9 @@ def _note_ending(outcome: Outcome, spec: Path) -> None:
     progress, run_id = outcome.progress, outcome.results.run.id
     note(f"{run_id}: {outcome.ending.status}, {progress.done} of {progress.total} calls done; now: "
          f"{progress.made - progress.hits} sent, {progress.hits} cached, ${progress.billed_usd:f} billed")  # fmt: skip
+    if (judges := progress.judges).made or judges.spent_usd:
+        note(f"judges: {judges.made - judges.hits} calls sent, {judges.hits} cached, ${judges.billed_usd:f} of it; in "
+             f"the whole run ${judges.spent_usd:f} of ${progress.spent_usd:f}")  # fmt: skip
     if outcome.ending.status == "finished" and outcome.ending.reason != "complete":
         note(f"ended by itself: {outcome.ending.reason}")
     for failure in outcome.failures:
@@ -326,6 +329,8 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
     if progress.failed:
         note(f"{progress.failed} calls failed: `paretoken show {run_id}` lists them, "
              f"`paretoken run {spec} --retry-errors` sends them again")  # fmt: skip
+    if progress.judges.failed:
+        note(f"{progress.judges.failed} calls of judges failed: `paretoken run {spec} --retry-errors` sends them again")
     if outcome.ending.error is not None:
         note(f"error: {outcome.ending.error}")
         cost = "" if outcome.left_usd is None else f", about ${outcome.left_usd:.6f} at the cost so far"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
 from paretoken.core.errors import Refused
+from paretoken.core.protocols import Judging
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
 from paretoken.experiment.planners import FixedPlanner
@@ -74,6 +75,7 @@ class Design:
         dropped: Objectives that cannot be measured here, with the reason.
         caps: Caps above the run's own.
         space: What variants may be.
+        judges: Models that scorers ask, by id; they may be among `models`, too.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class Design:
     dropped: Mapping[str, str]
     caps: tuple[Cap, ...]
     space: Space
+    judges: Mapping[str, ModelDesign] = field(default_factory=dict)
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
     _known: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = field(init=False, default_factory=dict)
@@ -226,9 +229,14 @@ class Design:
         keeps = self.spec.store.content == "full" and not model.provider.recorded
         return self.spec.cache.mode if keeps else "off"
 
+    @property
+    def asked(self) -> dict[str, ModelDesign]:
+        """Every model that is called, those of judges included, by id."""
+        return {**self.models, **self.judges}
+
     async def aclose(self) -> None:
         """Give back every provider."""
-        await asyncio.gather(*(model.provider.aclose() for model in self.models.values()))
+        await asyncio.gather(*(model.provider.aclose() for model in self.asked.values()))
 
     @cached_property
     def lock(self) -> dict[str, Any]:
@@ -252,16 +260,15 @@ class Design:
                 for id_, p in self.prompts.items()
             },
             "variants": [] if self.searches else self.rows(self.variants),
-            "models": {
-                id_: {"price": _price_body(m.price), "recorded": m.provider.recorded, "base_url": m.base_url}
-                for id_, m in self.models.items()
-            },
+            "models": _models_body(self.models),
+            **({"judges": _models_body(self.judges)} if self.judges else {}),
             "scorers": [
                 {
                     "name": s.name,
                     "metrics": list(s.metrics),
                     "provenance": s.provenance,
                     "ranges": {name: list(ends) for name, ends in s.ranges.items()},
+                    **({"judge": dict(s.facts)} if isinstance(s, Judging) else {}),
                 }
                 for s in self.scorers
             ],
@@ -396,6 +403,13 @@ class Design:
         body["dataset"] = {name: value for name, value in self.lock["dataset"].items() if name not in told}
         text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _models_body(models: Mapping[str, ModelDesign]) -> dict[str, Any]:
+    return {
+        id_: {"price": _price_body(m.price), "recorded": m.provider.recorded, "base_url": m.base_url}
+        for id_, m in models.items()
+    }
 
 
 def _price_body(price: Price) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paretoken.core.calls import NUMBERS
+from paretoken.records.codec import paid_pico
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +36,10 @@ class RecordTable:
         from_cache, estimated: True where the answer is a hit, where its usage is an estimate.
         list_pico: List cost [pico-USD].
         bill_pico: All attempts of the cell, assumed money included [pico-USD].
-        values: By name, `NUMBERS` and every metric; NaN where there is none.
+        values: By name, `NUMBERS`, every metric, and what stands beside one as `metric.name`; NaN where there is none.
         unanswered_pico: Money of cells without a record, lost in a killed process or before a stop, by variant id.
         missing: How often a metric is missing for a reason, by metric, variant id and reason.
+        judges_pico: What judges were paid in the whole run, assumed money included [pico-USD].
     """
 
     sample_ids: Sequence[str]
@@ -54,6 +56,7 @@ class RecordTable:
     values: Mapping[str, NDArray[np.float64]]
     unanswered_pico: Mapping[str, int]
     missing: Mapping[str, Mapping[str, Mapping[str, int]]]
+    judges_pico: int = 0
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -106,6 +109,7 @@ class _Builder:
         self.values = {name: array("d") for name in NUMBERS}
         self.bills: dict[tuple[int, int, int], int] = {}
         self.reasons: dict[tuple[str, int], str] = {}
+        self.judges_pico = 0
 
     def take(self, row: Row[tuple[object, ...]]) -> None:
         cell = (
@@ -115,8 +119,7 @@ class _Builder:
         )
         body = json.loads(row.body)
         if row.kind == "attempt":
-            paid = body["billed_pico"] + body["assumed_pico"]
-            if paid:
+            if paid := paid_pico(body):
                 self.bills[cell] = self.bills.get(cell, 0) + paid
         elif row.kind == "call":
             self._take_call(cell, body)
@@ -156,13 +159,18 @@ class _Builder:
 
     def _take_score(self, index: int, body: dict[str, Any]) -> None:
         metric, value = body["metric"], body["value"]
-        column = self.values.setdefault(metric, array("d"))
-        column.extend([_MISSING] * (len(self.at_s) - len(column)))
-        column[index] = _MISSING if value is None else value
+        self._put(metric, index, _MISSING if value is None else value)
+        for name, number in body.get("beside", {}).items():
+            self._put(f"{metric}.{name}", index, number)
         if value is None:
             self.reasons[metric, index] = body["reason"]
         else:
             self.reasons.pop((metric, index), None)
+
+    def _put(self, name: str, index: int, value: float) -> None:
+        column = self.values.setdefault(name, array("d"))
+        column.extend([_MISSING] * (len(self.at_s) - len(column)))
+        column[index] = value
 
     def table(self) -> RecordTable:
         n = len(self.at_s)
@@ -185,6 +193,7 @@ class _Builder:
             values={name: np.array(column) for name, column in self.values.items()},
             unanswered_pico=unanswered,
             missing=missing,
+            judges_pico=self.judges_pico,
             sample=np.array(self.integers["sample"], np.int64),
             variant=np.array(self.integers["variant"], np.int64),
             repeat=np.array(self.integers["repeat"], np.int64),
@@ -201,4 +210,6 @@ def build_table(rows: Iterable[Row[tuple[object, ...]]]) -> RecordTable:
     for row in rows:
         if row.role == "subject":
             builder.take(row)
+        elif row.role == "judge" and row.kind == "attempt":
+            builder.judges_pico += paid_pico(json.loads(row.body))
     return builder.table()

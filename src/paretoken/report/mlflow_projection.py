@@ -112,8 +112,10 @@ class Projection:
             "n_variants": float(len(summaries)),
             "n_on_front": float(sum(s.on_front for s in self._results.standings)),
             "list_usd_total": float(sum((s.list_usd_total for s in summaries), ZERO)),
-            "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
+            "billed_usd_total": float(self._cost.billed_usd),
         }
+        if self._lock.get("judges"):
+            metrics["judges_usd_total"] = float(self._cost.judges_usd)
         metrics |= _expected(self._cost) | race_metrics(self._results)
         params = self._common_params() | {"plan": self._results.plan["kind"]}
         self._log(run_id, metrics, params, end_ms, list(race_course_metrics(self._results, end_ms)))

@@ -131,6 +131,11 @@ def describe_run(results: Results) -> dict[str, Any]:
             _against("answer tokens", 0, estimate["output_tokens_max"], _total(table, "output_tokens", sent)),
             _against("billed, USD", cost.lowest_usd, cost.highest_usd, cost.billed_usd),
             *_against_interval(cost),
+            *(
+                [{"what": "of which judges, USD", "estimate": "", "actual": _plain(cost.judges_usd)}]
+                if lock.get("judges")
+                else []
+            ),
         ],
         "budget": lock["budget"]["usd"] if lock["budget"] else "none",
         "variants": [

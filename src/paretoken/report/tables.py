@@ -252,9 +252,10 @@ def _cost(results: Results) -> str:
         lines.append(line(["expected", f"{found.low:.6f} to {found.high:.6f}", "90 % interval, from recorded calls"]))
     lines += [
         line(["billed", f"{cost.billed_usd:f}", cost.outcome]),
+        *([line(["of which judges", f"{cost.judges_usd:f}", "no variant's cost"])] if lock.get("judges") else []),
         line(["at list price", f"{list_usd:f}", "answers from the cache or a recording too"]),
     ]
-    prices = [_price(model, facts) for model, facts in lock["models"].items()]
+    prices = [_price(model, facts) for model, facts in {**lock["models"], **lock.get("judges", {})}.items()]
     return "\n".join(lines) + "\n\nPrices:\n\n" + bullets(prices)
 
 
@@ -288,12 +289,19 @@ def _provenance(lock: Mapping[str, Any]) -> list[str]:
 
 
 def _missing(results: Results) -> list[str]:
-    return [
-        f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {reason}"
-        for summary in results.summaries
-        for metric, reasons in summary.missing.items()
-        for reason, count in reasons.items()
-    ]
+    """Which values are missing and why; reasons that differ in what they quote are told together."""
+    told = []
+    for summary in results.summaries:
+        for metric, reasons in summary.missing.items():
+            alike: dict[str, list[tuple[str, int]]] = {}
+            for reason, count in reasons.items():
+                kind, _, quoted = reason.partition(": ")
+                alike.setdefault(kind, []).append((quoted, count))
+            for kind, group in alike.items():
+                quoted = ("" if not group[0][0] else ": " if len(group) == 1 else ", e.g. ") + group[0][0]
+                count = sum(count for _, count in group)
+                told.append(f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {kind}{quoted}")
+    return told
 
 
 def _dropped(lock: Mapping[str, Any]) -> list[str]:
