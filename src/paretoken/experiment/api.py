@@ -17,10 +17,11 @@ from paretoken.experiment.archive import alone, make_trackers
 from paretoken.experiment.design import RACING
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.findings import Findings, kept_findings, open_study_of
-from paretoken.experiment.forecast import Forecast, forecast, predicted_body
+from paretoken.experiment.forecast import Forecast, forecast
 from paretoken.experiment.reach import recorded_difficulty
 from paretoken.experiment.resolve import load_design
 from paretoken.experiment.runner import Ending, Judged, Progress, drive
+from paretoken.experiment.tally import predicted_body
 from paretoken.records import (
     Database,
     History,

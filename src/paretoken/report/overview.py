@@ -60,8 +60,8 @@ def confirmation_rows(results: Results) -> list[dict[str, Any]]:
 
 
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
-    """A forecast as a terminal shows it: a row per variant, and their total."""
-    exact = all(variant.exact for variant in forecast.variants)
+    """A forecast as a terminal shows it: a row per variant and per judge, and their total."""
+    exact = all(row.exact for row in forecast.rows)
     tokens = "prompt tokens" if exact else "prompt tokens (estimated)"
     rows = [
         {
@@ -74,10 +74,10 @@ def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
             **_predicted(v.predicted),
             "recorded calls": "none" if not v.recorded else f"{v.recorded}" if v.same else f"{v.recorded} alike",
         }
-        for v in forecast.variants
+        for v in forecast.rows
     ]
     if len(rows) > 1:
-        known = [v.output_tokens for v in forecast.variants if v.output_tokens is not None]
+        known = [v.output_tokens for v in forecast.rows if v.output_tokens is not None]
         rows.append({
             "variant": "total",
             "calls": forecast.total("calls"),
