@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from paretoken.analysis.abtest import RELABELLINGS, WON, AbTest
+from paretoken.analysis.agreement import Agreement
 from paretoken.analysis.front import Standing, find_front, with_departures
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
@@ -102,6 +103,14 @@ class Results:
     def judges_usd(self) -> Decimal:
         """What judges were paid, assumed money included: no variant's cost [USD]."""
         return from_pico(self.table.judges_pico)
+
+    @cached_property
+    def agreements(self) -> list[Agreement]:
+        """How far every judge agrees with people, and what else is to be known of it."""
+        seed = int(cast("int", self.run.lock["seed"]))
+        scorers = cast("list[dict[str, Any]]", self.run.lock["scorers"])
+        asking = [scorer for scorer in scorers if "judge" in scorer]
+        return [Agreement.of(self.table, s["metrics"][0], s["judge"], seed) for s in asking]
 
     @cached_property
     def summaries(self) -> list[VariantSummary]:

@@ -262,6 +262,7 @@ def _results_body(results: Results) -> dict[str, Any]:
         "question": results.run.lock["question"],
         "front": front_rows(results),
         "verdicts": results.verdicts,
+        **({"judges": [judge.body() for judge in results.agreements]} if results.agreements else {}),
         "dropped": results.run.lock["dropped"],
     }
 
@@ -273,6 +274,8 @@ def _say_results(results: Results) -> None:
     print_rows(closing_rows(results))
     for sentence in results.verdicts:
         say(sentence)
+    for judge in results.agreements:
+        say(judge.sentence)
     print_rows(confirmation_rows(results), title="selected, and confirmed on samples held out")
     _say_dropped(results.run.lock["dropped"])
     say(f"run: {results.run.id} ({results.run.status})")

@@ -119,7 +119,7 @@ def findings(results: Results, pictures: Sequence[str] = ()) -> str:
         "## Cost",
         _cost(results),
         "## How far to trust it",
-        bullets((*race_cautions(results), *_provenance(lock), *_missing(results), *_dropped(lock))),
+        bullets((*race_cautions(results), *_provenance(lock), *_judges(results), *_missing(results), *_dropped(lock))),
         "## Reproduce",
         f"```\nparetoken run {_near(lock['spec']['path'])}\n```",
     ]
@@ -286,6 +286,11 @@ def _provenance(lock: Mapping[str, Any]) -> list[str]:
         + (f": {scorer['provenance']}" if scorer.get("provenance") else "")
         for scorer in lock["scorers"]
     ]
+
+
+def _judges(results: Results) -> list[str]:
+    """A judge's agreement with people, set in bold: what a reader should know before trusting it."""
+    return [f"**{judge.sentence}**" for judge in results.agreements]
 
 
 def _missing(results: Results) -> list[str]:
