@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from paretoken.core.calls import Attempt, Call, Response
 from paretoken.core.errors import Refused, SpecError
@@ -25,6 +28,8 @@ from paretoken.report.tables import findings
 from paretoken.scoring.judge import Judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Lab
     from paretoken.core.calls import Request
     from paretoken.core.protocols import Clock, ProviderConfig
@@ -44,13 +49,13 @@ class Court:
 
     Attributes:
         sent: How often each request was sent, by key.
-        usage: What it bills, for each request.
         down: Samples whose judgement fails.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
     down: set[str] = field(default_factory=set)
     closed: int = 0
+    grade: Callable[[Request], object] = lambda request: 1 + len(request.messages[-1].content) % 5
     billed_usd: Decimal = ZERO
 
     def model(self, config: ProviderConfig, clock: Clock) -> Echo:
@@ -64,8 +69,7 @@ class Court:
                     raise Refused("the court is closed")
                 usage = Usage(len(request.messages[-1].content) // 4, 12)
                 court.billed_usd += (usage.input_tokens * JUDGE_PRICE[0] + usage.output_tokens * JUDGE_PRICE[1]) / 10**6
-                grade = 1 + len(request.messages[-1].content) % 5
-                return Response(f"Because.\nGrade: {grade}", usage, latency_s=0.1)
+                return Response(f"Because.\nGrade: {court.grade(request)}", usage, latency_s=0.1)
 
             async def aclose(self) -> None:
                 court.closed += 1
@@ -192,9 +196,8 @@ def test_what_may_not_be_kept_is_not_kept_by_a_judge(lab: Lab, court: Court, con
     lab.edit("seed: 7", f"seed: 7\nstore: {{content: {content}}}")
     lab.edit("Does it sell?", "Does it sell?\n      scale: [90, 91]")
     outcome = run(lab.folder)
-    assert {str(r.scores["judge"].reason) for r in outcome.results.records} == {
-        "the judge's grade is not from 90 to 91"
-    }
+    reasons = {str(r.scores["judge"].reason) for r in outcome.results.records}
+    assert all(reason.startswith("the judge's grade is not from 90 to 91: ") for reason in reasons)
     kept = b"".join(v for k, v in lab.files().items() if "paretoken.db" in k)
     assert b"kettle" not in kept
     assert b"Because" not in kept
@@ -247,3 +250,71 @@ def test_people_s_labels_are_checked_before_anything_is_spent(lab: Lab, court: C
     lab.edit("rubric: Does it sell?", "rubric: Good?\n      human: people")
     with pytest.raises(SpecError, match=r"data.jsonl:5: sample 's4': column 'people' holds 8.*from 1 to 5"):
         plan(lab.folder)
+
+
+def write_recording(lab: Lab, n: int, bias: float) -> None:
+    """Answers of two models with a length and people's grades, judged as people do but for what length adds."""
+    rng = np.random.default_rng(4)
+    rows, samples = [], []
+    for i in range(n):
+        samples.append({"id": f"s{i}", "product": f"mug {i}", "features": "small", "copy": "A mug."})
+        for model in ("a", "b"):
+            quality, doublings = int(rng.integers(2, 5)), int(rng.integers(0, 5))
+            grade = float(np.clip(quality + 4 * bias * (doublings - 2) + rng.uniform(-0.3, 0.3), 1, 5))
+            text = f"{grade:.2f} {'x' * (16 * 2**doublings - 5)}"
+            rows.append({"model": model, "id": f"s{i}", "text": text, "people": quality})
+    lab.write("data.jsonl", "".join(json.dumps(row) + "\n" for row in samples))
+    lab.write("answers.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    lab.edit('  - id: echo/a\n    price: {input_per_mtok: "1.00", output_per_mtok: "4.00"}\n',
+             "  - {replay: answers.jsonl, by: model, key: id, output: text, prices: {a: free, b: free}}\n")  # fmt: skip
+    lab.edit("[prompts/long.md, prompts/terse.md]", "[prompts/terse.md]")
+    lab.edit("control: long\n    treatment: [terse]", "control: a\n    treatment: [b]")
+    lab.edit("rubric: Does it sell?", "rubric: Does it sell?\n      human: people")
+
+
+@pytest.mark.parametrize("bias", [0.08, 0.0, -0.06])
+def test_agreement_with_people_and_a_planted_bias_are_recovered(lab: Lab, court: Court, bias: float) -> None:
+    court.grade = lambda request: request.messages[-1].content.partition("<<<answer")[2].split("\n")[1].split()[0]
+    write_recording(lab, 150, bias)
+    outcome = run(lab.folder)
+    assert outcome.exit_code == 0
+    (judge,) = outcome.results.agreements
+    assert (judge.n, judge.n_judged, judge.n_labelled) == (300, 300, 300)
+    assert judge.kappa is not None
+    assert judge.kappa[0] > 0.5
+    assert judge.length_bias is not None
+    size, low, high = judge.length_bias
+    assert low < bias < high
+    assert size == pytest.approx(bias, abs=0.01)
+    assert judge.sentence in findings(outcome.results)
+    assert judge.sentence.startswith("judge against people: kappa ")
+    assert set(outcome.results.metrics) == {"contains", "max_chars", "judge"}, "people's labels are no metric"
+    again = run(lab.folder)
+    assert again.results.agreements[0].body() == judge.body(), "the same numbers for the same records"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cap=st.integers(1, 3000), concurrency=st.integers(1, 64), against=st.booleans(), faults=st.integers(0, 3))
+def test_whatever_the_cap_judges_never_exceed_it(
+    lab: Lab, court: Court, cap: int, concurrency: int, against: bool, faults: int
+) -> None:
+    spec = (lab.folder / "spec.yaml").read_text()
+    usd = f"{cap / 10**6:.6f}"
+    lab.edit('usd: "1.00"', f'usd: "{usd}"')
+    lab.edit("seed: 7", f"seed: 7\nconcurrency: {concurrency}\nattempts: 1")
+    if against:
+        lab.edit("rubric: Does it sell?", "rubric: Does it sell?\n      against: reference")
+    court.down, court.billed_usd = {f"s{i}" for i in range(faults)}, ZERO
+    court.sent.clear()
+    try:
+        outcome = run(lab.folder)
+        booked = spent(lab, outcome.results.run.id)
+        assert booked <= Decimal(usd)
+        assert court.billed_usd <= outcome.results.judges_usd
+        assert outcome.progress.spent_usd == booked
+        assert outcome.exit_code in (0, 3)
+        assert all(n == 1 for n in court.sent.values())
+    finally:
+        lab.write("spec.yaml", spec)
+        for suffix in ("", "-wal", "-shm"):
+            lab.database.with_name(lab.database.name + suffix).unlink(missing_ok=True)

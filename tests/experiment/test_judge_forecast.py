@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from paretoken.core.calls import MOST_BYTES_PER_TOKEN, Response
+from paretoken.core.calls import Response, most_bytes
 from paretoken.core.registry import load
 from paretoken.core.usage import Usage
 from paretoken.experiment import resolve, resolve_scorers
@@ -106,7 +106,7 @@ def test_judges_count_in_the_verdict_on_the_budget(lab: Lab, sly: Sly) -> None:
 @pytest.mark.parametrize("letter", ["x", "水", "🎉"])
 def test_the_certain_bound_holds_for_the_longest_answers(lab: Lab, sly: Sly, letter: str) -> None:
     _, forecast = plan(lab.folder)
-    sly.answer = letter * (24 * MOST_BYTES_PER_TOKEN // len(letter.encode()))
+    sly.answer = letter * (most_bytes(24) // len(letter.encode()))
     outcome = run(lab.folder)
     assert all(record.scores["appeal"].value == 0.5 for record in outcome.results.records)
     paid = outcome.progress.spent_usd
@@ -114,7 +114,9 @@ def test_the_certain_bound_holds_for_the_longest_answers(lab: Lab, sly: Sly, let
     lab.database.unlink()
     sly.answer += 20 * letter
     refused = run(lab.folder).results.records
-    assert {record.scores["appeal"].reason for record in refused} == {"the answer is longer than its max_tokens allows"}
+    assert {record.scores["appeal"].reason for record in refused} == {
+        "the answer is longer than texts of so many tokens are"
+    }
 
 
 def test_recorded_judgements_predict_the_rest_and_known_answers_are_counted_exactly(lab: Lab, sly: Sly) -> None:

@@ -133,7 +133,7 @@ def test_no_grade_and_one_outside_the_scale_are_reasons_with_what_was_said():
     assert scored.reason.startswith("the judge gave no grade: I like it very very")
     assert len(scored.reason) < 200
     scored = judge(Scripted(lambda _: "Grade: 7"))
-    assert (scored.value, scored.reason) == (None, "the judge's grade is not from 1 to 5: Grade: 7")
+    assert (scored.value, scored.reason) == (None, "the judge's grade is not from 1 to 5: 7")
     cut = judge(Scripted(lambda _: "Well", finish="length"), max_tokens=9)
     assert cut.reason == "the judge gave no grade within 9 tokens (raise max_tokens): Well"
     secret = judge(Scripted(lambda _: "I like it"), quotes=False)
@@ -275,9 +275,9 @@ def test_a_failed_call_is_a_reason_and_a_limit_is_none():
 
 def test_an_answer_longer_than_its_limit_allows_is_not_asked_about():
     model = Scripted(by_length)
-    scored = judge(model, replace(ITEM, answer="x" * 300, max_tokens=2))
-    assert (scored.value, scored.reason) == (None, "the answer is longer than its max_tokens allows")
-    assert judge(model, replace(ITEM, answer="x" * 300, max_tokens=3)).value is not None
+    scored = judge(model, replace(ITEM, answer="x" * 161, max_tokens=2))
+    assert (scored.value, scored.reason) == (None, "the answer is longer than texts of so many tokens are")
+    assert judge(model, replace(ITEM, answer="x" * 160, max_tokens=2)).value is not None
     assert len(model.asked) == 1
 
 

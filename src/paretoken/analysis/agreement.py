@@ -187,7 +187,8 @@ class Agreement:
         told = [*([] if self.column is None else self._agreement()), *self._cautions()]
         if not told:
             told = [f"graded {self.n_judged} answers; whether people would agree is unknown (human: COLUMN tells)"]
-        return f"judge {self.metric}{against}: {'; '.join(told)}"
+        name = "judge" if self.metric == "judge" else f"judge {self.metric}"
+        return f"{name}{against}: {'; '.join(told)}"
 
     def _agreement(self) -> list[str]:
         if self.n_labelled < MIN_ANSWERS:
@@ -208,7 +209,7 @@ class Agreement:
     def _cautions(self) -> list[str]:
         told = []
         if self.n_judged < self.n:
-            told.append(f"no grade for {self.n - self.n_judged} of {self.n} answers")
+            told.append(f"no grade for {self.n - self.n_judged} of {self.n} answers, for reasons in the report")
         if self.flip_rate is not None:
             told.append(f"the verdict depends on the order of the texts for {100 * self.flip_rate:.0f} % of them")
         rho = self.length_correlation
@@ -256,4 +257,4 @@ def _in_words(kappa: float) -> str:
 
 
 def _shown(interval: Interval) -> str:
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*interval)
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*(round(number, 2) + 0.0 for number in interval))  # no -0.00

@@ -23,8 +23,6 @@ FIRST_REPEAT = frozenset({"latency_s"})
 """Those whose quantiles are asked for: a mean over repeats would have shorter tails, so the first one stands."""
 CALL_FAILED = "failed"
 """Stands beside a score that lacks its value because a call failed: it is made again when failed calls are."""
-MOST_BYTES_PER_TOKEN = 128
-"""UTF-8 bytes of the longest token in the vocabularies in use (runs of spaces or dots); others are shorter."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
 
@@ -204,6 +202,14 @@ class Score:
 
 
 Entry = Attempt | Call | Score
+
+
+def most_bytes(max_tokens: int) -> int:
+    """UTF-8 bytes beyond which an answer is not put to a judge, so that what judging will cost has a bound.
+
+    Texts have 3 to 6 bytes a token; only runs of blanks or dots come near 16. A single token may have 128.
+    """
+    return 128 + 16 * max_tokens
 
 
 def paid_usd(attempts: Iterable[Attempt]) -> Decimal:

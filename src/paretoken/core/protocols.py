@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from paretoken.core.calls import MOST_BYTES_PER_TOKEN, Origin
+from paretoken.core.calls import Origin, most_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -114,7 +114,7 @@ class ScoreItem:
     @property
     def is_overlong(self) -> bool:
         """Whether it is longer than any answer whose cost could be bounded before it was there."""
-        return self.max_tokens is not None and len(self.answer.encode()) > self.max_tokens * MOST_BYTES_PER_TOKEN
+        return self.max_tokens is not None and len(self.answer.encode()) > most_bytes(self.max_tokens)
 
     @property
     def references(self) -> tuple[str, ...]:

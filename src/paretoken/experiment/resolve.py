@@ -135,7 +135,8 @@ def _models(
                 provider = load("paretoken.models", config.id.partition("/")[0])(config, clock)
             except SpecError as error:
                 field = error.field.split(".")[-1] or "id"
-                raise source.error(error.problem, *place, field, fix=error.fix) from error
+                where = "model" if field == "id" and place[0] == "scorers" else field  # as a judge calls it
+                raise source.error(error.problem, *place, where, fix=error.fix) from error
             models[config.id] = ModelDesign(provider, price, price_spec is not None, entry, config.base_url)
     return models
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from paretoken.core.calls import MOST_BYTES_PER_TOKEN
+from paretoken.core.calls import most_bytes
 from paretoken.core.usage import ZERO, Usage
 from paretoken.gateway.budget import bound_usd
 from paretoken.models.estimate import estimate_tokens
@@ -94,7 +94,8 @@ class Tally:
             answer_tokens: Most tokens of an answer that is still to be put into it.
         """
         tokens = sum(estimate_tokens(m.content) for m in request.messages) if counted is None else counted
-        bound = bound_usd(request, self._price, self._timeout_s, answer_tokens * MOST_BYTES_PER_TOKEN)
+        further = most_bytes(answer_tokens) if answer_tokens else 0
+        bound = bound_usd(request, self._price, self._timeout_s, further)
         self.exact = self.exact and counted is not None
         self.to_send += n
         self.samples += 1

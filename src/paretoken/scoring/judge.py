@@ -26,7 +26,7 @@ T = TypeVar("T")
 REFERENCE = "reference"
 FLIP = "the verdict depends on the order"
 QUOTED = 160
-"""Most characters of a judge's answer that a reason quotes."""
+"""Most characters of a judge's answer that a reason quotes, of its end twice as many as of its beginning."""
 _PREFERENCES = {"win": 1.0, "tie": 0.5, "loss": 0.0, "胜": 1.0, "平": 0.5, "负": 0.0}
 _KEYS = ("model", "rubric", "scale", "name", "human", "against", "max_tokens", "seed", "price", "base_url",
          "api_key_env", "limits", "timeout_s")  # fmt: skip
@@ -190,7 +190,8 @@ class Judge:
         if grade is None:
             return self._unread("the judge gave no grade", answer)
         if not self._low <= grade <= self._high:
-            return self._unread(f"the judge's grade is not from {self._low:g} to {self._high:g}", answer)
+            reason = f"the judge's grade is not from {self._low:g} to {self._high:g}: {grade:g}"
+            return Scored(self._metric, None, reason)
         return Scored(self._metric, (grade - self._low) / (self._high - self._low))
 
     def _compared(self, first: Response, second: Response) -> Scored:
@@ -205,7 +206,7 @@ class Judge:
     def _unread(self, problem: str, answer: Response) -> Scored:
         cut = f" within {self._max_tokens} tokens (raise max_tokens)" if answer.finish_reason == "length" else ""
         said = " ".join(answer.text.split())
-        shown = f"{said[:QUOTED]}…" if len(said) > QUOTED else said
+        shown = f"{said[: QUOTED // 3]} … {said[-2 * QUOTED // 3 :]}" if len(said) > QUOTED else said
         return Scored(self._metric, None, f"{problem}{cut}" + (f": {shown}" if self._quotes else ""))
 
     def _unasked(self, item: ScoreItem) -> Scored | None:
@@ -216,7 +217,7 @@ class Judge:
         if not item.answer.strip():
             return Scored(self._metric, 0.0)
         if item.is_overlong:
-            return Scored(self._metric, None, "the answer is longer than its max_tokens allows")
+            return Scored(self._metric, None, "the answer is longer than texts of so many tokens are")
         return None
 
     def _other(self, item: ScoreItem) -> str:
