@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
+    from paretoken.core.calls import Call
 
 
 class Results:
@@ -103,6 +104,12 @@ class Results:
     def judges_usd(self) -> Decimal:
         """What judges were paid, assumed money included: no variant's cost [USD]."""
         return from_pico(self.table.judges_pico)
+
+    def judgements(self, sample: str) -> list[Call]:
+        """What judges were asked about the answers to a sample, and what they said, in the order of asking."""
+        with Database(self._file) as database:
+            found = SqlJournal(database).read(self.run.id, kind=["call"], role=["judge"], sample=[sample])
+            return [cast("Call", call) for _, call in found]
 
     @cached_property
     def agreements(self) -> list[Agreement]:

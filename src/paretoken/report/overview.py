@@ -183,12 +183,17 @@ def answer_rows(results: Results, sample: str) -> list[dict[str, Any]]:
     if not records:
         known = list(dict.fromkeys(record.sample for record in results.records))
         raise SpecError(f"run {results.run.id} has no record of sample {sample!r}.", fix=suggest(sample, known))
+    said: dict[tuple[str, int], list[str]] = {}
+    for call in results.judgements(sample):
+        text = f"error: {call.error}" if call.response is None else call.response.text
+        said.setdefault((call.origin.variant, call.origin.repeat), []).append(text)
     return [
         {
             "variant": results.labels[record.variant],
             "prompt": "\n\n".join(f"[{m.role}] {m.content}" for m in record.call.request.messages),
             "answer": f"error: {record.error}" if record.call.response is None else record.call.response.text,
             **{name: score.value for name, score in record.scores.items()},
+            **({"judges say": "\n\n".join(said.get((record.variant, record.repeat), ()))} if said else {}),
         }
         for record in records
     ]
