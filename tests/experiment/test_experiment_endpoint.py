@@ -176,6 +176,45 @@ def test_killed_at_any_moment_the_same_command_goes_on(lab: Lab, endpoint: Endpo
         assert Decimal(str(stats["usd"])) <= spent, "what was in flight is booked at its bound"
 
 
+def test_killed_between_a_judge_s_answer_and_its_score_nothing_is_paid_twice(lab: Lab, endpoint: Endpoint) -> None:
+    lab.edit("concurrency: 16", "concurrency: 8")
+    lab.edit("  - max_chars: 90", "  - judge: {model: openai/m, rubric: Does it sell?, against: reference}")
+    whole = subprocess.run(COMMAND, capture_output=True, check=True).stdout
+    n_calls = endpoint.ask("/stats")["paid"]
+    chance = random.Random(3)
+    unscored = 0
+    for _ in range(3):
+        lab.database.unlink()
+        for suffix in ("-wal", "-shm"):
+            lab.database.with_name(lab.database.name + suffix).unlink(missing_ok=True)
+        endpoint.ask("/config", {"latency": 0.02})
+        process = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        goal = chance.randrange(N_CALLS // 2, n_calls - 40)
+        while endpoint.ask("/stats")["paid"] < goal:
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        while endpoint.ask("/stats")["active"]:
+            pass
+        paid = endpoint.ask("/stats")["paid"]
+        with Database(lab.database) as database:
+            count = "SELECT count(*) FROM entries WHERE kind = '{}' AND role = '{}' AND body LIKE '%{}%'"
+            judged, subjects, scored = (
+                database.execute(count.format(*found)).fetchone()[0]
+                for found in (("call", "judge", ""), ("call", "subject", ""), ("score", "subject", '"metric":"judge"'))
+            )
+        unscored += judged > 2 * scored
+        again = subprocess.run(COMMAND, capture_output=True, check=True)
+        stats = endpoint.ask("/stats")
+        assert stats["paid"] - paid == n_calls - judged - subjects, "no committed call is sent again"
+        assert stats["paid_again"] <= 8, "what was in flight, and no more"
+        assert _numbers(again.stdout) == _numbers(whole)
+        with Database(lab.database) as database:
+            spent = sum(SqlLedger(database, "reader").spent(f"run:{json.loads(again.stdout)['run']}"))
+        assert Decimal(str(stats["usd"])) <= spent
+    assert unscored, "a kill came between an answer of the judge and its score"
+
+
 def _numbers(out: bytes) -> list[dict[str, Any]]:
     front = json.loads(out)["front"]
     return [{k: v for k, v in row.items() if "latency" not in k and "billed" not in k} for row in front]

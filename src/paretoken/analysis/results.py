@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from paretoken.analysis.abtest import RELABELLINGS, WON, AbTest
+from paretoken.analysis.agreement import Agreement
 from paretoken.analysis.front import Standing, find_front, with_departures
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
@@ -20,10 +21,12 @@ from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
+from paretoken.core.usage import from_pico
 from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only
 from paretoken.records.table import RecordTable, build_table
 
 if TYPE_CHECKING:
+    from decimal import Decimal
     from pathlib import Path
 
     import pandas as pd
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
+    from paretoken.core.calls import Call
 
 
 class Results:
@@ -95,6 +99,25 @@ class Results:
         """Names of all quality metrics, in the order of the spec."""
         scorers = cast("list[dict[str, Any]]", self.run.lock["scorers"])
         return tuple(metric for scorer in scorers for metric in scorer["metrics"])
+
+    @property
+    def judges_usd(self) -> Decimal:
+        """What judges were paid, assumed money included: no variant's cost [USD]."""
+        return from_pico(self.table.judges_pico)
+
+    def judgements(self, sample: str) -> list[Call]:
+        """What judges were asked about the answers to a sample, and what they said, in the order of asking."""
+        with Database(self._file) as database:
+            found = SqlJournal(database).read(self.run.id, kind=["call"], role=["judge"], sample=[sample])
+            return [cast("Call", call) for _, call in found]
+
+    @cached_property
+    def agreements(self) -> list[Agreement]:
+        """How far every judge agrees with people, and what else is to be known of it."""
+        seed = int(cast("int", self.run.lock["seed"]))
+        scorers = cast("list[dict[str, Any]]", self.run.lock["scorers"])
+        asking = [scorer for scorer in scorers if "judge" in scorer]
+        return [Agreement.of(self.table, s["metrics"][0], s["judge"], seed) for s in asking]
 
     @cached_property
     def summaries(self) -> list[VariantSummary]:

@@ -64,8 +64,9 @@ def plan(
     design, forecast = make_plan(spec, limit=limit)
     outlooks, changes, racing = recorded_outlook(design), edit_changes(design), race_outlook(design, forecast)
     if as_json:
-        variants = [variant.body() for variant in forecast.variants]
+        variants, judges = ([row.body() for row in rows] for rows in (forecast.variants, forecast.judges))
         body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants,
+                **({"judges": judges} if judges else {}),
                 "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks],
                 "edits": [asdict(change) for change in changes],
                 "race": None if racing is None else {**asdict(racing), "verdict": racing.verdict}}  # fmt: skip
@@ -102,7 +103,9 @@ def _say_forecast(forecast: Forecast, design: Design, spec: Path) -> None:
     from paretoken.analysis.prediction import MIN_SEEN
 
     n_samples, calls, to_send = len(design.samples), forecast.total("calls"), forecast.total("to_send")
-    say(f"calls: {calls} ({to_send} to send), {n_samples} samples")
+    judges = sum(row.to_send for row in forecast.judges)
+    asked = f", {judges} of them of judges" if judges else ""
+    say(f"calls: {calls} ({to_send} to send{asked}), {n_samples} samples")
     if forecast.spent_usd:
         say(f"spent so far: ${forecast.spent_usd:f}")
     if not to_send:
@@ -114,9 +117,10 @@ def _say_forecast(forecast: Forecast, design: Design, spec: Path) -> None:
     else:
         say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}, by the length of the "
             f"answers; never above {certain}")  # fmt: skip
-        lacking, pilot = sum(v.predicted is None for v in forecast.variants), 30 if n_samples > 60 else MIN_SEEN
+        lacking, pilot = sum(row.predicted is None for row in forecast.rows), 30 if n_samples > 60 else MIN_SEEN
+        what = "variants and judges" if forecast.judges else "variants"
         some = "" if design.searches else f"; `paretoken plan {spec} --pilot {pilot}` sends some first"
-        say(f"no 90 % interval: {lacking} of {len(forecast.variants)} variants have fewer than {MIN_SEEN} recorded "
+        say(f"no 90 % interval: {lacking} of {len(forecast.rows)} {what} have fewer than {MIN_SEEN} recorded "
             f"samples{some}")  # fmt: skip
     say(f"budget: {forecast.verdict}")
 
@@ -262,6 +266,7 @@ def _results_body(results: Results) -> dict[str, Any]:
         "question": results.run.lock["question"],
         "front": front_rows(results),
         "verdicts": results.verdicts,
+        **({"judges": [judge.body() for judge in results.agreements]} if results.agreements else {}),
         "dropped": results.run.lock["dropped"],
         "baseline": _baseline_sentences(results),
     }
@@ -275,6 +280,8 @@ def _say_results(results: Results) -> None:
     print_rows(closing_rows(results))
     for sentence in results.verdicts:
         say(sentence)
+    for judge in results.agreements:
+        say(judge.sentence)
     print_rows(confirmation_rows(results), title="selected, and confirmed on samples held out")
     _say_dropped(results.run.lock["dropped"])
     for sentence in _baseline_sentences(results):
@@ -329,6 +336,9 @@ def _note_ending(outcome: Outcome, spec: Path) -> None:
     progress, run_id = outcome.progress, outcome.results.run.id
     note(f"{run_id}: {outcome.ending.status}, {progress.done} of {progress.total} calls done; now: "
          f"{progress.made - progress.hits} sent, {progress.hits} cached, ${progress.billed_usd:f} billed")  # fmt: skip
+    if (judges := progress.judges).made or judges.spent_usd:
+        note(f"judges: {judges.made - judges.hits} calls sent, {judges.hits} cached, ${judges.billed_usd:f} of it; in "
+             f"the whole run ${judges.spent_usd:f} of ${progress.spent_usd:f}")  # fmt: skip
     if outcome.ending.status == "finished" and outcome.ending.reason != "complete":
         note(f"ended by itself: {outcome.ending.reason}")
     for failure in outcome.failures:
@@ -343,6 +353,8 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
     if progress.failed:
         note(f"{progress.failed} calls failed: `paretoken show {run_id}` lists them, "
              f"`paretoken run {spec} --retry-errors` sends them again")  # fmt: skip
+    if progress.judges.failed:
+        note(f"{progress.judges.failed} calls of judges failed: `paretoken run {spec} --retry-errors` sends them again")
     if outcome.ending.error is not None:
         note(f"error: {outcome.ending.error}")
         cost = "" if outcome.left_usd is None else f", about ${outcome.left_usd:.6f} at the cost so far"

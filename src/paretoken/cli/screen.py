@@ -84,7 +84,8 @@ def live_progress() -> Iterator[Callable[[Progress], None]]:
         def update(progress: Progress) -> None:
             nonlocal shown_s
             limit = "" if progress.limit_usd is None else f" of ${progress.limit_usd:f}"
-            state = f"${progress.spent_usd:.6f}{limit} · {progress.hits} cached · {progress.failed} failed"
+            judges = f" (judges ${progress.judges.spent_usd:.6f})" if progress.judges.spent_usd else ""
+            state = f"${progress.spent_usd:.6f}{limit}{judges} · {progress.hits} cached · {progress.failed} failed"
             bar.update(task, total=progress.total, completed=progress.done, state=state)
             now_s = monotonic()
             if sys.stderr.isatty() and progress.board is not None and now_s - shown_s > BOARD_S:

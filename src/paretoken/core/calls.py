@@ -21,6 +21,8 @@ NUMBERS = ("list_usd", "billed_usd", "input_tokens", "output_tokens", "latency_s
 """Numbers that answers have, by the names that objectives and comparisons use."""
 FIRST_REPEAT = frozenset({"latency_s"})
 """Those whose quantiles are asked for: a mean over repeats would have shorter tails, so the first one stands."""
+CALL_FAILED = "failed"
+"""Stands beside a score that lacks its value because a call failed: it is made again when failed calls are."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
 
@@ -182,7 +184,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric of one answer; missing is a value with a reason."""
+    """One metric of one answer; missing is a value with a reason. `beside` is what goes with it and is no metric."""
 
     origin: Origin
     scorer: str
@@ -190,6 +192,7 @@ class Score:
     value: float | None
     reason: str | None = None
     provenance: str = ""
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.value is None and not self.reason:
@@ -199,6 +202,14 @@ class Score:
 
 
 Entry = Attempt | Call | Score
+
+
+def most_bytes(max_tokens: int) -> int:
+    """UTF-8 bytes beyond which an answer is not put to a judge, so that what judging will cost has a bound.
+
+    Texts have 3 to 6 bytes a token; only runs of blanks or dots come near 16. A single token may have 128.
+    """
+    return 128 + 16 * max_tokens
 
 
 def paid_usd(attempts: Iterable[Attempt]) -> Decimal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from paretoken.core.calls import Origin
+from paretoken.core.calls import Origin, most_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -101,6 +101,7 @@ class ScoreItem:
         further_references: Other good answers.
         origin: Whose answer it is; a scorer that makes calls makes them on the same behalf, as a judge.
         others: What other models answered to the same sample; empty but for scorers that are `Comparing`.
+        max_tokens: Limit that its model was given; None where the answer was not made for it.
     """
 
     answer: str
@@ -110,6 +111,12 @@ class ScoreItem:
     further_references: tuple[str, ...] = ()
     origin: Origin = Origin()  # noqa: RUF009 - frozen
     others: tuple[str, ...] = ()
+    max_tokens: int | None = None
+
+    @property
+    def is_overlong(self) -> bool:
+        """Whether it is longer than any answer whose cost could be bounded before it was there."""
+        return self.max_tokens is not None and len(self.answer.encode()) > most_bytes(self.max_tokens)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -124,11 +131,13 @@ class Scored:
     Attributes:
         value: None where there is none.
         reason: Why there is none; of a value what is to be minded, e.g. that the text was cut.
+        beside: Numbers by name that tell how far to trust the value, and are no metric: nothing is ranked by them.
     """
 
     metric: str
     value: float | None
     reason: str | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -178,6 +187,48 @@ class Fetching(Protocol):
 
         Raises:
             ScoreError: It cannot be had.
+        """
+        ...
+
+
+@runtime_checkable
+class Judging(Scorer, Protocol):
+    """A scorer that asks a model: it is made without one, so that a plan can be, and handed one before it scores.
+
+    Attributes:
+        model: Id of the model that it asks.
+        options: What its entry in the spec says of that model: price, limits and options of the provider.
+        columns: Columns that it reads.
+        facts: What is to be known of its scores when they are read, as plain JSON values.
+    """
+
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def options(self) -> Mapping[str, object]: ...  # noqa: D102
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, object]: ...  # noqa: D102
+
+    def requests(self, item: ScoreItem) -> tuple[Request, ...]:
+        """What it asks to score an item, all of it; nothing where it needs no answer."""
+        ...
+
+    def check(self, fields: Mapping[str, object]) -> None:
+        """Look at what it will read of a sample, before anything is spent.
+
+        Raises:
+            ScoreError: It cannot be used.
+        """
+        ...
+
+    def asking(self, model: ChatModel, *, quotes: bool) -> Scorer:
+        """The same scorer with the model that it asks.
+
+        Args:
+            model: Answers its requests, which bear the origin of the item with the role `judge`.
+            quotes: Whether reasons may quote what the model wrote; not where the run keeps no texts.
         """
         ...
 

@@ -18,10 +18,11 @@ from paretoken.experiment.baseline import check_baseline, hold
 from paretoken.experiment.design import RACING
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.findings import Findings, kept_findings, open_study_of
-from paretoken.experiment.forecast import Forecast, forecast, predicted_body
+from paretoken.experiment.forecast import Forecast, forecast
 from paretoken.experiment.reach import recorded_difficulty
 from paretoken.experiment.resolve import load_design
-from paretoken.experiment.runner import Ending, Progress, drive
+from paretoken.experiment.runner import Ending, Judged, Progress, drive
+from paretoken.experiment.tally import predicted_body
 from paretoken.records import (
     Database,
     History,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.baseline import Held
     from paretoken.analysis.gate import Gate
     from paretoken.analysis.results import Results
+    from paretoken.core.calls import Response
     from paretoken.core.protocols import Clock
     from paretoken.core.trials import Trial
     from paretoken.experiment.design import Design
@@ -209,7 +211,8 @@ async def run_async(
             latest = None if fresh or not earlier else earlier[-1]
             if latest is not None and latest.status == "finished" and not retry_errors:
                 results = _load_results(database, latest.id)
-                progress = _progress(design, len(results.table), SqlLedger(database, latest.id).spent(latest.scope))
+                spent = SqlLedger(database, latest.id).spent(latest.scope)
+                progress = _progress(design, len(results.table), spent, results.judges_usd)
                 return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0), gates, hold(results))
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
@@ -292,10 +295,14 @@ async def _go_on(
     info = replace(info, lock={**design.lock, **kept_findings(design, info.lock)})
     book.reopen(info.id, info.lock)
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
-    progress = _progress(design, len(known), ledger.spent(info.scope))
+    progress = _progress(design, len(known), ledger.spent(info.scope), known.judges_usd)
 
     def on_call(record: Record) -> None:
         progress.count(record)
+        on_progress(progress)
+
+    def on_judged(response: Response | None, usd: Decimal) -> None:
+        progress.count_judged(response, usd)
         on_progress(progress)
 
     def on_trial(trial: Trial, records: list[Record]) -> None:
@@ -304,7 +311,7 @@ async def _go_on(
         for tracker in trackers:
             tracker.on_trial(info, trial, records)
 
-    engine = Engine(design, info, database, ledger, caps, clock, known, on_call)
+    engine = Engine(design, info, database, ledger, caps, clock, known, on_call, on_judged)
     ending = Ending("stopped", "interrupted")
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     study: Study | None = None
@@ -363,6 +370,7 @@ def _after_pilot(info: RunInfo, rest: Forecast) -> dict[str, Any]:
     return {**cast("dict[str, Any]", info.lock["estimate"]), "recorded": rest.total("recorded"), "predicted": predicted}
 
 
-def _progress(design: Design, done: int, spent: tuple[Decimal, Decimal]) -> Progress:
+def _progress(design: Design, done: int, spent: tuple[Decimal, Decimal], judges_usd: Decimal) -> Progress:
     limit = None if design.spec.budget is None else design.spec.budget.usd
-    return Progress(total=design.n_calls, done=done, spent_usd=sum(spent, ZERO), limit_usd=limit)
+    judges = Judged(spent_usd=judges_usd)
+    return Progress(total=design.n_calls, done=done, spent_usd=sum(spent, ZERO), limit_usd=limit, judges=judges)

@@ -11,7 +11,17 @@ from filelock import FileLock, Timeout
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import load
 from paretoken.experiment.source import SPEC_NAME
-from paretoken.records import Database, Recovered, RunBook, SqlLedger, database_path, project_root, recover
+from paretoken.records import (
+    Database,
+    Recovered,
+    RunBook,
+    SqlJournal,
+    SqlLedger,
+    database_path,
+    judges_usd,
+    project_root,
+    recover,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,12 +159,15 @@ def list_scopes() -> list[dict[str, object]]:
     if not file.is_file():
         return []
     with Database(file) as database:
+        asking = [run for run in RunBook(database).all() if run.lock.get("judges")]
+        judges = {run.scope: judges_usd(SqlJournal(database), run.id) for run in asking}
         return [
             {
                 "scope": name,
                 "limit": limit,
                 "billed": billed,
                 "assumed": assumed,
+                **({"of which judges": judges.get(name)} if judges else {}),
                 "held": held,
                 "left": None if limit is None else limit - billed - assumed - held,
             }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
 from paretoken.core.errors import Refused
-from paretoken.core.protocols import Fetching
+from paretoken.core.protocols import Fetching, Judging
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
 from paretoken.experiment.planners import FixedPlanner
@@ -75,6 +75,7 @@ class Design:
         dropped: Objectives that cannot be measured here, with the reason.
         caps: Caps above the run's own.
         space: What variants may be.
+        judges: Models that scorers ask, by id; they may be among `models`, too.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class Design:
     dropped: Mapping[str, str]
     caps: tuple[Cap, ...]
     space: Space
+    judges: Mapping[str, ModelDesign] = field(default_factory=dict)
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
     _known: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = field(init=False, default_factory=dict)
@@ -237,15 +239,31 @@ class Design:
         """
         await asyncio.gather(*(scorer.fetch() for scorer in self.scorers if isinstance(scorer, Fetching)))
 
+    @property
+    def asked(self) -> dict[str, ModelDesign]:
+        """Every model that is called, those of judges included, by id."""
+        return {**self.models, **self.judges}
+
     async def aclose(self) -> None:
         """Give back every provider."""
-        await asyncio.gather(*(model.provider.aclose() for model in self.models.values()))
+        await asyncio.gather(*(model.provider.aclose() for model in self.asked.values()))
 
     @cached_property
     def _recordings(self) -> Callable[[str], str]:
         """Content hash of a file of recorded answers: other answers are another run."""
         folder = self.path.resolve().parent
         return cache(lambda file: hashlib.sha256((folder / file).read_bytes()).hexdigest()[:16])
+
+    def _models_body(self, models: Mapping[str, ModelDesign]) -> dict[str, Any]:
+        return {
+            id_: {
+                "price": _price_body(m.price),
+                "recorded": m.provider.recorded,
+                "base_url": m.base_url,
+                **({"recording": self._recordings(m.entry.replay)} if isinstance(m.entry, ReplaySpec) else {}),
+            }
+            for id_, m in models.items()
+        }
 
     @cached_property
     def lock(self) -> dict[str, Any]:
@@ -269,21 +287,15 @@ class Design:
                 for id_, p in self.prompts.items()
             },
             "variants": [] if self.searches else self.rows(self.variants),
-            "models": {
-                id_: {
-                    "price": _price_body(m.price),
-                    "recorded": m.provider.recorded,
-                    "base_url": m.base_url,
-                    **({"recording": self._recordings(m.entry.replay)} if isinstance(m.entry, ReplaySpec) else {}),
-                }
-                for id_, m in self.models.items()
-            },
+            "models": self._models_body(self.models),
+            **({"judges": self._models_body(self.judges)} if self.judges else {}),
             "scorers": [
                 {
                     "name": s.name,
                     "metrics": list(s.metrics),
                     "provenance": s.provenance,
                     "ranges": {name: list(ends) for name, ends in s.ranges.items()},
+                    **({"judge": dict(s.facts)} if isinstance(s, Judging) else {}),
                 }
                 for s in self.scorers
             ],

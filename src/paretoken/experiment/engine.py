@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 from paretoken.core.calls import Call, Score, paid_usd
 from paretoken.core.errors import BrokenBound, ProviderError
-from paretoken.core.protocols import Comparing, ScoreItem
+from paretoken.core.protocols import Comparing, Judging, ScoreItem
 from paretoken.core.trials import Record
+from paretoken.experiment.judging import JudgeModel
 from paretoken.gateway.onion import Backoff, HoldGate, Limits, Window, build_onion
 from paretoken.pricing import PriceBook
 from paretoken.records import SqlCache, SqlJournal, SqlLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     from paretoken.core.calls import Response
-    from paretoken.core.protocols import ChatModel, Clock, Scorer
+    from paretoken.core.protocols import ChatModel, Clock, Scored, Scorer
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design, ModelDesign
     from paretoken.gateway.scopes import Cap
@@ -39,6 +41,7 @@ class Engine:
         clock: Time.
         known: What an earlier part of the run recorded; those calls are not made again.
         on_call: Called after every cell's call, with its record so far.
+        on_judged: Called after every call of a judge, with its answer, None if it failed, and what it cost [USD].
     """
 
     def __init__(
@@ -51,18 +54,20 @@ class Engine:
         clock: Clock,
         known: History,
         on_call: Callable[[Record], None],
+        on_judged: Callable[[Response | None, Decimal], None],
     ) -> None:
         self._design, self._run, self._clock, self._on_call = design, run.id, clock, on_call
         self._journal = SqlJournal(database, design.spec.store.content)
         self._cache = SqlCache(database, clock, design.spec.cache.max_age)
-        timeouts = [_timeout_s(model) for model in design.models.values()]
-        self._prices = PriceBook({id_: model.price for id_, model in design.models.items() if model.price_stated})
+        timeouts = [_timeout_s(model) for model in design.asked.values()]
+        self._prices = PriceBook({id_: model.price for id_, model in design.asked.items() if model.price_stated})
         self._gate = HoldGate(ledger, clock, caps, patience_s=max(timeouts))
         self._shared = Window(design.spec.concurrency)
-        self._onions = {id_: self._onion(id_, model) for id_, model in design.models.items()}
+        self._onions = {id_: self._onion(id_, model) for id_, model in design.asked.items()}
+        scorers = [self._with_model(scorer, on_judged) for scorer in design.scorers]
         self._known = known
-        self._at_once = [scorer for scorer in design.scorers if not isinstance(scorer, Comparing)]
-        self._at_the_end = [scorer for scorer in design.scorers if isinstance(scorer, Comparing)]
+        self._at_once = [scorer for scorer in scorers if not isinstance(scorer, Comparing)]
+        self._at_the_end = [scorer for scorer in scorers if isinstance(scorer, Comparing)]
         self._answers: dict[tuple[str, int], list[tuple[Record, Response]]] = {}
         self._scopes = tuple(dict.fromkeys(cap.scope for cap in caps))
 
@@ -91,6 +96,13 @@ class Engine:
             timeout_s=_timeout_s(model),
             seed=spec.seed,
         )
+
+    def _with_model(self, scorer: Scorer, on_judged: Callable[[Response | None, Decimal], None]) -> Scorer:
+        """A judge with its model, through the same layers and caps as every call; any other scorer as it is."""
+        if not isinstance(scorer, Judging):
+            return scorer
+        model = JudgeModel(self._onions[scorer.model], self._design.judges[scorer.model].base_url, on_judged)
+        return scorer.asking(model, quotes=self._design.spec.store.content == "full")
 
     async def execute(self, trial: Trial) -> list[Record]:
         """Call and score a trial's cells; cells answered before are taken from the records.
@@ -169,25 +181,31 @@ class Engine:
     async def _score(
         self, scorers: Sequence[Scorer], items: Sequence[tuple[Record, ScoreItem]]
     ) -> dict[tuple[str, int], dict[str, Score]]:
-        """Scores by (sample, repeat) and metric, written to the journal together."""
+        """Scores by (sample, repeat) and metric, written to the journal together, also those beside a failure."""
         if not items or not scorers:
             return {}
-        batches = await asyncio.gather(*(scorer.score([item for _, item in items]) for scorer in scorers))
+        batches = await asyncio.gather(*(_outcomes(scorer, [item for _, item in items]) for scorer in scorers))
         written: list[Score] = []
         out: dict[tuple[str, int], dict[str, Score]] = {}
+        failures: list[BaseException] = []
         for scorer, batch in zip(scorers, batches, strict=True):
             for (record, _), values in zip(items, batch, strict=True):
+                if isinstance(values, BaseException):
+                    failures.append(values)
+                    continue
                 for scored in values:
                     score = Score(record.call.origin, scorer.name, scored.metric, scored.value, scored.reason,
-                                  scorer.provenance)  # fmt: skip
+                                  scorer.provenance, scored.beside)  # fmt: skip
                     out.setdefault((record.sample, record.repeat), {})[scored.metric] = score
                     written.append(score)
         self._journal.append(written)
         await self._journal.committed()
+        if failures:
+            raise failures[0]
         return out
 
     def _item(self, record: Record, response: Response) -> ScoreItem:
-        sample = self._design.samples[record.sample]
+        sample, model = self._design.samples[record.sample], self._design.models[record.call.request.model]
         return ScoreItem(
             response.text,
             sample.input,
@@ -195,7 +213,19 @@ class Engine:
             {**sample.fields, **response.fields},
             sample.further_references,
             replace(record.call.origin, scopes=self._scopes),
+            max_tokens=None if model.provider.recorded else record.call.request.max_tokens,
         )
+
+
+async def _outcomes(scorer: Scorer, items: Sequence[ScoreItem]) -> list[list[Scored] | BaseException]:
+    """Scores of each item, or what went wrong. A judge is paid item by item: what stops one is not the others' loss."""
+    batches = [[item] for item in items] if isinstance(scorer, Judging) else [items]
+    outcomes = await asyncio.gather(*(scorer.score(batch) for batch in batches), return_exceptions=True)
+    return [
+        row
+        for batch, outcome in zip(batches, outcomes, strict=True)
+        for row in ([outcome] * len(batch) if isinstance(outcome, BaseException) else outcome)
+    ]
 
 
 def _timeout_s(model: ModelDesign) -> float:

@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from paretoken.analysis.prediction import MIN_SEEN, Prediction, predict_mean, unseen_rate
 from paretoken.core.trials import Cell
-from paretoken.core.usage import ZERO, Usage
+from paretoken.core.usage import ZERO
+from paretoken.experiment.judge_forecast import count_judges, read_judged
 from paretoken.experiment.recorded import Prompts, Recorded, read_recorded
-from paretoken.gateway.budget import bound_usd
-from paretoken.models.estimate import estimate_tokens
+from paretoken.experiment.tally import Tally, VariantForecast, predicted_body
 from paretoken.records import SqlCache, SqlJournal, SqlLedger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from decimal import Decimal
 
     from paretoken.core.calls import Request
     from paretoken.core.protocols import Clock
     from paretoken.core.trials import RunInfo, Variant
-    from paretoken.experiment.design import Design, ModelDesign
+    from paretoken.experiment.design import Design
     from paretoken.records import Database
 
 NOTHING = Prediction(0.0, 0.0, 0.0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class VariantForecast:
-    """Calls of one variant.
-
-    Attributes:
-        calls: Planned calls.
-        cached: How many of them were answered before, by this run or another, and cost nothing more.
-        to_send: How many are to be sent; what follows is of these.
-        samples: Their samples.
-        input_tokens: Their prompt tokens.
-        exact: Whether prompt tokens were counted by the provider's own tokeniser.
-        output_tokens_max: Most tokens that can come back.
-        low_usd: Cost if every answer were a single token [USD].
-        high_usd: Cost if every answer used its whole limit, each sent once [USD].
-        certain_usd: Upper bound that holds whatever the tokeniser does and however often calls are retried [USD].
-        recorded: Recorded calls that `predicted` rests on, or would if there were more.
-        same: They are of this very variant, not of one that is alike.
-        output_tokens: Expected answer tokens; None where too few calls are recorded.
-        predicted: 90 % interval of the cost [USD]; None where too few calls are recorded.
-    """
-
-    id: str
-    label: str
-    calls: int
-    cached: int
-    to_send: int = 0
-    samples: int = 0
-    input_tokens: int = 0
-    exact: bool = True
-    output_tokens_max: int = 0
-    low_usd: Decimal = ZERO
-    high_usd: Decimal = ZERO
-    certain_usd: Decimal = ZERO
-    recorded: int = 0
-    same: bool = True
-    output_tokens: int | None = None
-    predicted: Prediction | None = None
-
-    def body(self) -> dict[str, Any]:
-        """Plain values, money exact."""
-        return asdict(self) | {"predicted": predicted_body(self.predicted)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +39,8 @@ class Forecast:
     """What is left of a run, before it is paid.
 
     Attributes:
-        predicted: 90 % interval of the cost of all variants together [USD]; None where one has none.
+        judges: Calls of each judge.
+        predicted: 90 % interval of the cost of all variants and judges together [USD]; None where one has none.
         rooms: What each cap leaves to the run.
         spent_usd: What the run has spent so far [USD].
     """
@@ -91,10 +49,16 @@ class Forecast:
     predicted: Prediction | None
     rooms: tuple[Room, ...]
     spent_usd: Decimal
+    judges: tuple[VariantForecast, ...] = ()
+
+    @property
+    def rows(self) -> tuple[VariantForecast, ...]:
+        """Variants, then judges."""
+        return (*self.variants, *self.judges)
 
     def total(self, name: str) -> Any:
-        """Sum of a number over the variants."""
-        return sum((getattr(variant, name) for variant in self.variants), type(getattr(self.variants[0], name))(0))
+        """Sum of a number over variants and judges."""
+        return _sum(self.rows, name)
 
     @property
     def verdict(self) -> str:
@@ -116,32 +80,24 @@ class Forecast:
         return f"{word} reach {room.name} before the end: {why} {where} it; the run then stops and can be resumed"
 
     def body(self) -> dict[str, Any]:
-        """Plain JSON values for the lock: what is to be sent, and what that will cost."""
+        """Plain JSON values for the lock: calls of variants that are to be sent, and what all will cost."""
+        counts = ("calls", "cached", "to_send", "input_tokens", "output_tokens_max")
         return {
-            "calls": self.total("calls"),
-            "cached": self.total("cached"),
-            "to_send": self.total("to_send"),
-            "input_tokens": self.total("input_tokens"),
+            **{name: _sum(self.variants, name) for name in counts},
             "exact": all(variant.exact for variant in self.variants),
-            "output_tokens_max": self.total("output_tokens_max"),
-            "low_usd": str(self.total("low_usd")),
-            "high_usd": str(self.total("high_usd")),
-            "certain_usd": str(self.total("certain_usd")),
+            **{name: str(self.total(name)) for name in ("low_usd", "high_usd", "certain_usd")},
             "recorded": self.total("recorded"),
             "predicted": predicted_body(self.predicted),
+            **({"judges": {name: _sum(self.judges, name) for name in counts}} if self.judges else {}),
         }
 
 
-def predicted_body(found: Prediction | None, spent_usd: float = 0.0) -> dict[str, float] | None:
-    """A predicted cost as plain JSON values, what was spent before included [USD]."""
-    if found is None:
-        return None
-    usd, low_usd, high_usd = (spent_usd + end for end in (found.expected, found.low, found.high))
-    return {"usd": usd, "low_usd": low_usd, "high_usd": high_usd, "n": found.n}
+def _sum(rows: Sequence[VariantForecast], name: str) -> Any:
+    return sum((getattr(row, name) for row in rows), type(getattr(rows[0], name))(0))
 
 
 async def forecast(design: Design, database: Database | None, clock: Clock, run: RunInfo | None = None) -> Forecast:
-    """Count calls and tokens, bound their cost, and predict it from recorded calls. Sends nothing.
+    """Count calls and tokens, those of judges too, bound their cost, and predict it from recorded calls. Sends nothing.
 
     Args:
         design: The experiment.
@@ -150,26 +106,31 @@ async def forecast(design: Design, database: Database | None, clock: Clock, run:
         run: The run that will go on; what it recorded is not sent again.
     """
     caps = design.caps_of("" if run is None else run.scope)
+    recorded: dict[str, Recorded] = {}
     if database is None:
         counted = await _count(design, None, frozenset())
-        recorded: dict[str, Recorded] = {}
+        judges = await count_judges(design, None, None, "")
         spent_usd = [ZERO for _ in caps]
     else:
+        cache = SqlCache(database, clock, design.spec.cache.max_age)
         rows = () if run is None else SqlJournal(database).rows(run.id, kind=["call"], role=["subject"])
         done = {(row.variant, row.sample, row.repeat) for row in rows}
-        counted = await _count(design, SqlCache(database, clock, design.spec.cache.max_age), done)
+        counted = await _count(design, cache, done)
+        journal = None if run is None else SqlJournal(database)
+        judges = await count_judges(design, cache, journal, "" if run is None else run.id)
         prompts = {row.id: Prompts(row.input_tokens / row.to_send, row.exact) for row in counted if row.certain_usd}
-        recorded = read_recorded(design, database, prompts) if prompts else {}
+        recorded |= read_recorded(design, database, prompts) if prompts else {}
+        recorded |= read_judged(design, database) if judges else {}
         ledger = SqlLedger(database, "")
         spent_usd = [sum(ledger.spent(cap.row(clock.now())), ZERO) for cap in caps]
-    variants = tuple(predict_variant(row, recorded.get(row.id)) for row in counted)
+    variants, asked = (tuple(predict_variant(row, recorded.get(row.id)) for row in part) for part in (counted, judges))
     names = ("budget", *(f"{cap.window or 'total'} cap on {cap.scope}" for cap in design.caps))
     rooms = tuple(
         _room(name, cap.usd, spent)
         for name, cap, spent in zip(names, caps, spent_usd, strict=True)
         if cap.usd is not None
     )
-    return Forecast(variants, predict_total(variants, recorded), rooms, spent_usd[0])
+    return Forecast(variants, predict_total((*variants, *asked), recorded), rooms, spent_usd[0], asked)
 
 
 def _room(name: str, limit_usd: Decimal, spent_usd: Decimal) -> Room:
@@ -181,7 +142,7 @@ async def _count(
     design: Design, cache: SqlCache | None, done: Collection[tuple[str, str, int]]
 ) -> list[VariantForecast]:
     """What every variant has to send. Each prompt is rendered once per sample, for all its variants."""
-    tallies = {variant.id: _Tally(design.models[variant.model], design.spec.attempts) for variant in design.variants}
+    tallies = {variant.id: Tally(design.models[variant.model], design.spec.attempts) for variant in design.variants}
     for prompt in design.prompts:
         variants = [variant for variant in design.variants if variant.prompt == prompt]
         for sample in design.samples:
@@ -223,42 +184,6 @@ def _n_open(
                 continue
         n += 1
     return n
-
-
-class _Tally:
-    """Sums over the calls that a variant has to send."""
-
-    def __init__(self, model: ModelDesign, attempts: int) -> None:
-        self._price, self._attempts = model.price, attempts
-        self._timeout_s = getattr(model.entry, "timeout_s", 0.0)
-        self._costs: dict[int, tuple[Decimal, Decimal]] = {}
-        self.to_send = self.samples = self.input_tokens = self.output_tokens_max = 0
-        self.exact = True
-        self.low_usd = self.high_usd = self.certain_usd = ZERO
-
-    def add(self, request: Request, counted: int | None, n: int) -> None:
-        """Take n calls with the prompt of a request."""
-        tokens = sum(estimate_tokens(m.content) for m in request.messages) if counted is None else counted
-        low, high = self._costs.get(tokens) or self._costs.setdefault(tokens, self._cost(tokens, request.max_tokens))
-        self.exact = self.exact and counted is not None
-        self.to_send += n
-        self.samples += 1
-        self.input_tokens += n * tokens
-        self.output_tokens_max += n * request.max_tokens
-        self.low_usd += n * low
-        self.high_usd += n * high
-        self.certain_usd += n * self._attempts * bound_usd(request, self._price, self._timeout_s)
-
-    def _cost(self, tokens: int, max_tokens: int) -> tuple[Decimal, Decimal]:
-        compute_s = Decimal(str(self._timeout_s))
-        return (
-            self._price.cost(Usage(input_tokens=tokens, output_tokens=1)),
-            self._price.cost(Usage(input_tokens=tokens, output_tokens=max_tokens, compute_s=compute_s)),
-        )
-
-    def sums(self) -> dict[str, Any]:
-        """The sums by name."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
 
 def predict_variant(row: VariantForecast, recorded: Recorded | None) -> VariantForecast:

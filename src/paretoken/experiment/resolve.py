@@ -15,6 +15,7 @@ from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design, ModelDesign
+from paretoken.experiment.resolve_judges import check_judges, judge_entries, judging
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
 from paretoken.experiment.space import parse_space
@@ -71,8 +72,11 @@ def load_design(
         if name not in (known := registered("paretoken.trackers")):
             raise source.error(f"unknown tracker {name!r}.", "track", name, fix=suggest(name, known))
     scorers = resolve_scorers(spec, dataset, source)
-    models = _models(entries, folder, source, clock)
+    models = _models([(("models", i), entry) for i, entry in enumerate(entries)], folder, source, clock)
+    judges = _models(judge_entries(scorers, models, source), folder, source, clock)
+    judges |= {scorer.model: models[scorer.model] for scorer in judging(scorers).values() if scorer.model in models}
     check_columns(scorers, entries, dataset, folder, source)
+    check_judges(scorers, judges, entries, dataset, spec, folder, source)
     space = parse_space(spec.space, list(prompts), list(models), source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
@@ -89,7 +93,7 @@ def load_design(
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
         source.path, root, spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives, dropped, caps,
-        space,
+        space, judges,
     )  # fmt: skip
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
@@ -111,27 +115,29 @@ def _check_edits(edits: Sequence[Scalar], dataset: Dataset, models: Mapping[str,
 
 
 def _models(
-    entries: list[ModelSpec | ReplaySpec], folder: Path, source: Source, clock: Clock
+    entries: Sequence[tuple[tuple[str | int, ...], ModelSpec | ReplaySpec]], folder: Path, source: Source, clock: Clock
 ) -> dict[str, ModelDesign]:
+    """Models by id, of entries with their place in the file."""
     models: dict[str, ModelDesign] = {}
-    for i, entry in enumerate(entries):
+    for place, entry in entries:
         try:
             configs = _configs(entry, folder)
         except SpecError as error:
-            raise source.error(error.problem, "models", i, error.field or "replay", fix=error.fix) from error
+            raise source.error(error.problem, *place, error.field or "replay", fix=error.fix) from error
         for config, price_spec in configs:
             if config.id in models:
-                raise source.error(f"model {config.id!r} is listed twice.", "models", i)
+                raise source.error(f"model {config.id!r} is listed twice.", *place)
             if price_spec is None and config.base_url:
-                raise source.error(f"{config.id!r} at an endpoint of your own has no known price.", "models", i,
+                raise source.error(f"{config.id!r} at an endpoint of your own has no known price.", *place,
                                    "base_url", fix='State it: price: {input_per_mtok: "...", output_per_mtok: "..."}, '
                                    "or price: free.")  # fmt: skip
-            price = _price(config.id, price_spec, source, clock, "models", i)
+            price = _price(config.id, price_spec, source, clock, *place)
             try:
                 provider = load("paretoken.models", config.id.partition("/")[0])(config, clock)
             except SpecError as error:
                 field = error.field.split(".")[-1] or "id"
-                raise source.error(error.problem, "models", i, field, fix=error.fix) from error
+                where = "model" if field == "id" and place[0] == "scorers" else field  # as a judge calls it
+                raise source.error(error.problem, *place, where, fix=error.fix) from error
             models[config.id] = ModelDesign(provider, price, price_spec is not None, entry, config.base_url)
     return models
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +13,7 @@ from paretoken.core.trials import Trial
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from paretoken.core.calls import Response
     from paretoken.core.protocols import Planner
     from paretoken.core.trials import Record
     from paretoken.experiment.raceplanner import BoardRow
@@ -21,6 +22,25 @@ PRECEDENCE = (2, 5, 4, 3, 1)
 """Exit codes, the one that says most first: which of several errors a run ends with."""
 
 Status = Literal["finished", "stopped", "failed"]
+
+
+@dataclass(slots=True)
+class Judged:
+    """Calls of judges.
+
+    Attributes:
+        made: Calls made now.
+        hits: Of those made now, how many the cache answered.
+        failed: Of those made now, how many failed.
+        billed_usd: Spent on them now [USD].
+        spent_usd: Spent on them by the whole run [USD].
+    """
+
+    made: int = 0
+    hits: int = 0
+    failed: int = 0
+    billed_usd: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
 
 
 @dataclass(slots=True)
@@ -33,9 +53,10 @@ class Progress:
         made: Calls made now.
         hits: Of those made now, how many the cache answered.
         failed: Of those made now, how many failed.
-        billed_usd: Spent now [USD].
+        billed_usd: Spent now, judges included [USD].
         spent_usd: Spent by the whole run, in earlier parts too and on calls whose outcome is unknown [USD].
         limit_usd: The run's cap, if there is one [USD].
+        judges: Calls of judges, which are none of the above but in the money.
         board: Gives what a race knows of the variants that are left; None for other plans.
     """
 
@@ -47,6 +68,7 @@ class Progress:
     billed_usd: Decimal = Decimal(0)
     spent_usd: Decimal = Decimal(0)
     limit_usd: Decimal | None = None
+    judges: Judged = field(default_factory=Judged)
     board: Callable[[], list[BoardRow]] | None = None
 
     def count(self, record: Record) -> None:
@@ -57,6 +79,16 @@ class Progress:
         self.billed_usd += record.call.billed_usd
         self.spent_usd += record.call.billed_usd
         self.hits += record.call.response is not None and record.call.response.from_cache
+
+    def count_judged(self, response: Response | None, usd: Decimal) -> None:
+        """Take the outcome of one call of a judge."""
+        self.judges.made += 1
+        self.judges.failed += response is None
+        self.judges.hits += response is not None and response.from_cache
+        self.judges.billed_usd += usd
+        self.judges.spent_usd += usd
+        self.billed_usd += usd
+        self.spent_usd += usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,18 +22,24 @@ TEMPLATE_TOKENS_PER_MESSAGE = 16
 """Room for the markers around each message."""
 
 
-def bound_usd(request: Request, price: Price, timeout_s: float) -> Decimal:
+def bound_usd(request: Request, price: Price, timeout_s: float, further_bytes: int = 0) -> Decimal:
     """Most that one attempt can cost [USD].
 
     A byte-level tokeniser makes no more tokens than there are UTF-8 bytes; the answer ends at `max_tokens`; the
     engine is busy no longer than the time-out.
+
+    Args:
+        request: What is to be sent.
+        price: Its model's.
+        timeout_s: Longest time it can take [s].
+        further_bytes: What is still to be put into its texts.
 
     Raises:
         Refused: The request has images, whose tokens have no bound known here.
     """
     if any(message.images for message in request.messages):
         raise Refused(f"{request.model}: images have no upper bound of cost, so the call was not sent")
-    tokens = bound_tokens(request)
+    tokens = bound_tokens(request) + further_bytes
     bound = price.bound(input_tokens=tokens, output_tokens=request.max_tokens, compute_s=Decimal(str(timeout_s)))
     return from_pico(to_pico(bound))
 

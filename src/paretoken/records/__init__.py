@@ -6,7 +6,7 @@ from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.recovery import Recovered, recover
 from paretoken.records.runs import RunBook, ids_only
-from paretoken.records.view import History, build_records
+from paretoken.records.view import History, build_records, judges_usd
 
 __all__ = [
     "Database",
@@ -20,6 +20,7 @@ __all__ = [
     "build_records",
     "database_path",
     "ids_only",
+    "judges_usd",
     "project_root",
     "recover",
 ]

@@ -7,10 +7,13 @@ import json
 from dataclasses import MISSING, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from paretoken.core.calls import Attempt, Call, Entry, Message, Origin, Request, Response, Score
 from paretoken.core.usage import Usage, from_pico, to_pico
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Content = Literal["full", "hash", "none"]
 """How much of prompts and answers is kept: all, a hash of each text, or nothing."""
@@ -26,9 +29,11 @@ def encode(entry: Entry, content: Content = "full") -> tuple[str, str]:
         return "call", _dump(_call_body(entry, content))
     if isinstance(entry, Attempt):
         return "attempt", _dump(_attempt_body(entry))
-    body = {"scorer": entry.scorer, "metric": entry.metric, "value": entry.value}
+    body: dict[str, object] = {"scorer": entry.scorer, "metric": entry.metric, "value": entry.value}
     if entry.reason:
         body["reason"] = entry.reason
+    if entry.beside:
+        body["beside"] = dict(entry.beside)
     return "score", _dump(body | {"provenance": entry.provenance})
 
 
@@ -40,6 +45,11 @@ def decode(kind: str, body: str, origin: Origin) -> Entry:
     if kind == "attempt":
         return _attempt(content, origin)
     return Score(origin, **content)
+
+
+def paid_pico(attempt: Mapping[str, Any]) -> int:
+    """What an encoded attempt cost, assumed money included [pico-USD]."""
+    return int(attempt["billed_pico"] + attempt["assumed_pico"])
 
 
 def encode_response(response: Response) -> str:

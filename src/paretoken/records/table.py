@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paretoken.core.calls import NUMBERS
+from paretoken.records.codec import paid_pico
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,10 +37,11 @@ class RecordTable:
         from_cache, estimated: True where the answer is a hit, where its usage is an estimate.
         list_pico: List cost [pico-USD].
         bill_pico: All attempts of the cell, assumed money included [pico-USD].
-        values: By name, `NUMBERS` and every metric; NaN where there is none.
+        values: By name, `NUMBERS`, every metric, and what stands beside one as `metric.name`; NaN where there is none.
         unanswered_pico: Money of cells without a record, lost in a killed process or before a stop, by variant id.
         missing: How often a metric is missing for a reason, by metric, variant id and reason.
         notes: How often a metric's value has a note, by metric, variant id and note; the first `MOST_NOTES` of each.
+        judges_pico: What judges were paid in the whole run, assumed money included [pico-USD].
     """
 
     sample_ids: Sequence[str]
@@ -57,6 +59,7 @@ class RecordTable:
     unanswered_pico: Mapping[str, int]
     missing: Mapping[str, Mapping[str, Mapping[str, int]]]
     notes: Mapping[str, Mapping[str, Mapping[str, int]]]
+    judges_pico: int = 0
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -110,6 +113,7 @@ class _Builder:
         self.bills: dict[tuple[int, int, int], int] = {}
         self.reasons: dict[tuple[str, int], str] = {}
         self.notes: dict[str, dict[int, dict[str, int]]] = {}
+        self.judges_pico = 0
 
     def take(self, row: Row[tuple[object, ...]]) -> None:
         cell = (
@@ -119,8 +123,7 @@ class _Builder:
         )
         body = json.loads(row.body)
         if row.kind == "attempt":
-            paid = body["billed_pico"] + body["assumed_pico"]
-            if paid:
+            if paid := paid_pico(body):
                 self.bills[cell] = self.bills.get(cell, 0) + paid
         elif row.kind == "call":
             self._take_call(cell, body)
@@ -160,9 +163,9 @@ class _Builder:
 
     def _take_score(self, index: int, body: dict[str, Any]) -> None:
         metric, value = body["metric"], body["value"]
-        column = self.values.setdefault(metric, array("d"))
-        column.extend([_MISSING] * (len(self.at_s) - len(column)))
-        column[index] = _MISSING if value is None else value
+        self._put(metric, index, _MISSING if value is None else value)
+        for name, number in body.get("beside", {}).items():
+            self._put(f"{metric}.{name}", index, number)
         if value is None:
             self.reasons[metric, index] = body["reason"]
             return
@@ -171,6 +174,11 @@ class _Builder:
             counts = self.notes.setdefault(metric, {}).setdefault(self.integers["variant"][index], {})
             if note in counts or len(counts) < MOST_NOTES:
                 counts[note] = counts.get(note, 0) + 1
+
+    def _put(self, name: str, index: int, value: float) -> None:
+        column = self.values.setdefault(name, array("d"))
+        column.extend([_MISSING] * (len(self.at_s) - len(column)))
+        column[index] = value
 
     def table(self) -> RecordTable:
         n = len(self.at_s)
@@ -194,6 +202,7 @@ class _Builder:
             unanswered_pico=unanswered,
             missing=missing,
             notes={metric: {variants[v]: c for v, c in by.items()} for metric, by in self.notes.items()},
+            judges_pico=self.judges_pico,
             sample=np.array(self.integers["sample"], np.int64),
             variant=np.array(self.integers["variant"], np.int64),
             repeat=np.array(self.integers["repeat"], np.int64),
@@ -210,4 +219,6 @@ def build_table(rows: Iterable[Row[tuple[object, ...]]]) -> RecordTable:
     for row in rows:
         if row.role == "subject":
             builder.take(row)
+        elif row.role == "judge" and row.kind == "attempt":
+            builder.judges_pico += paid_pico(json.loads(row.body))
     return builder.table()

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from paretoken.core.calls import Attempt, Call
+from paretoken.core.calls import CALL_FAILED, Attempt, Call
 from paretoken.core.trials import Record
-from paretoken.core.usage import ZERO
+from paretoken.core.usage import ZERO, from_pico
+from paretoken.records.codec import paid_pico
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +26,19 @@ class History:
         journal: The journal.
         run: Run id.
         without_errors: Leave failed calls out, so that they are made again.
+
+    Attributes:
+        judges_usd: What judges were paid, assumed money included [USD].
     """
 
     def __init__(self, journal: SqlJournal, run: str, *, without_errors: bool) -> None:
         self._journal = journal
         self._entries: dict[tuple[str, str, int], list[int]] = {}
+        self.judges_usd = ZERO
         for row in journal.rows(run):
             cell = (row.sample, row.variant, row.repeat)
+            if row.role == "judge" and row.kind == "attempt":
+                self.judges_usd += from_pico(paid_pico(json.loads(row.body)))
             if row.role != "subject":
                 continue
             if row.kind == "call":
@@ -39,7 +46,7 @@ class History:
                     self._entries.pop(cell, None)
                 else:
                     self._entries[cell] = [row.seq]
-            elif row.kind == "score" and cell in self._entries:
+            elif row.kind == "score" and cell in self._entries and not (without_errors and _lacks_its_call(row.body)):
                 self._entries[cell].append(row.seq)
 
     def __len__(self) -> int:
@@ -54,6 +61,10 @@ class History:
         return Record(
             sample, variant, repeat, cast("Call", call), {score.metric: score for score in cast("list[Score]", scores)}
         )
+
+
+def _lacks_its_call(score: str) -> bool:
+    return CALL_FAILED in json.loads(score).get("beside", ())
 
 
 def build_records(entries: Iterable[tuple[int, Entry]]) -> list[Record]:
@@ -84,3 +95,9 @@ def build_records(entries: Iterable[tuple[int, Entry]]) -> list[Record]:
         Record(*cell, call=replace(call, billed_usd=bills.get(cell, ZERO)), scores=scores[cell])
         for cell, call in calls.items()
     ]
+
+
+def judges_usd(journal: SqlJournal, run: str) -> Decimal:
+    """What a run's judges were paid, assumed money included [USD]."""
+    rows = journal.rows(run, kind=["attempt"], role=["judge"])
+    return from_pico(sum(paid_pico(json.loads(row.body)) for row in rows))

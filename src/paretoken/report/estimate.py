@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.prediction import Prediction
-from paretoken.core.usage import ZERO, to_pico
+from paretoken.core.usage import to_pico
 
 if TYPE_CHECKING:
     from paretoken.analysis.results import Results
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 class CostEstimate:
     """Estimate and bill of a run, both of the calls that it sent: cached and recorded answers are in neither.
 
+    Those of judges are in both.
+
     Attributes:
         lowest_usd, highest_usd: With the shortest and the longest answers, each call sent once [USD].
         predicted: 90 % interval [USD]; None where too few calls were recorded when the run began.
         billed_usd: The bill so far, assumed money included [USD].
+        judges_usd: What of it was for judges [USD].
         finished: Whether the bill is final.
     """
 
@@ -28,6 +31,7 @@ class CostEstimate:
     highest_usd: Decimal
     predicted: Prediction | None
     billed_usd: Decimal
+    judges_usd: Decimal
     finished: bool
 
     @property
@@ -52,6 +56,7 @@ def cost_estimate(results: Results) -> CostEstimate:
         lowest_usd=Decimal(estimate["low_usd"]),
         highest_usd=Decimal(estimate["high_usd"]),
         predicted=known and Prediction(known["usd"], known["low_usd"], known["high_usd"], known["n"]),
-        billed_usd=sum((summary.billed_usd_total for summary in results.summaries), ZERO),
+        billed_usd=sum((summary.billed_usd_total for summary in results.summaries), results.judges_usd),
+        judges_usd=results.judges_usd,
         finished=results.run.status == "finished",
     )

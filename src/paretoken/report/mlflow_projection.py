@@ -112,8 +112,10 @@ class Projection:
             "n_variants": float(len(summaries)),
             "n_on_front": float(sum(s.on_front for s in self._results.standings)),
             "list_usd_total": float(sum((s.list_usd_total for s in summaries), ZERO)),
-            "billed_usd_total": float(sum((s.billed_usd_total for s in summaries), ZERO)),
+            "billed_usd_total": float(self._cost.billed_usd),
         }
+        if self._lock.get("judges"):
+            metrics |= {"judges_usd_total": float(self._cost.judges_usd)} | _agreement(self._results)
         metrics |= _expected(self._cost) | race_metrics(self._results)
         params = self._common_params() | {"plan": self._results.plan["kind"]}
         self._log(run_id, metrics, params, end_ms, list(race_course_metrics(self._results, end_ms)))
@@ -266,6 +268,19 @@ def _path_metrics(course: Course, at_ms: int) -> Iterator[Metric]:
             for end, value in (("", d.difference), ("_low", d.low), ("_high", d.high)):
                 if value is not None:
                     yield Metric(f"path/{metric_key(name)}{end}", value, at_ms, n)
+
+
+def _agreement(results: Results) -> dict[str, float]:
+    """What is known of every judge, as `judge/<metric>/<number>`."""
+    numbers: dict[str, float | None] = {}
+    for judge in results.agreements:
+        name = f"judge/{metric_key(judge.metric)}"
+        numbers |= {f"{name}/same_grade_rate": judge.exact, f"{name}/flip_rate": judge.flip_rate,
+                    f"{name}/length_correlation": judge.length_correlation}  # fmt: skip
+        for what, interval in (("kappa", judge.kappa), ("length_bias", judge.length_bias)):
+            for end, value in zip(("", "_low", "_high"), interval or (), strict=False):
+                numbers[f"{name}/{what}{end}"] = value
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _expected(cost: CostEstimate) -> dict[str, float]:

@@ -60,8 +60,8 @@ def confirmation_rows(results: Results) -> list[dict[str, Any]]:
 
 
 def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
-    """A forecast as a terminal shows it: a row per variant, and their total."""
-    exact = all(variant.exact for variant in forecast.variants)
+    """A forecast as a terminal shows it: a row per variant and per judge, and their total."""
+    exact = all(row.exact for row in forecast.rows)
     tokens = "prompt tokens" if exact else "prompt tokens (estimated)"
     rows = [
         {
@@ -74,10 +74,10 @@ def forecast_rows(forecast: Forecast) -> list[dict[str, Any]]:
             **_predicted(v.predicted),
             "recorded calls": "none" if not v.recorded else f"{v.recorded}" if v.same else f"{v.recorded} alike",
         }
-        for v in forecast.variants
+        for v in forecast.rows
     ]
     if len(rows) > 1:
-        known = [v.output_tokens for v in forecast.variants if v.output_tokens is not None]
+        known = [v.output_tokens for v in forecast.rows if v.output_tokens is not None]
         rows.append({
             "variant": "total",
             "calls": forecast.total("calls"),
@@ -131,6 +131,11 @@ def describe_run(results: Results) -> dict[str, Any]:
             _against("answer tokens", 0, estimate["output_tokens_max"], _total(table, "output_tokens", sent)),
             _against("billed, USD", cost.lowest_usd, cost.highest_usd, cost.billed_usd),
             *_against_interval(cost),
+            *(
+                [{"what": "of which judges, USD", "estimate": "", "actual": _plain(cost.judges_usd)}]
+                if lock.get("judges")
+                else []
+            ),
         ],
         "budget": lock["budget"]["usd"] if lock["budget"] else "none",
         "variants": [
@@ -178,12 +183,17 @@ def answer_rows(results: Results, sample: str) -> list[dict[str, Any]]:
     if not records:
         known = list(dict.fromkeys(record.sample for record in results.records))
         raise SpecError(f"run {results.run.id} has no record of sample {sample!r}.", fix=suggest(sample, known))
+    said: dict[tuple[str, int], list[str]] = {}
+    for call in results.judgements(sample):
+        text = f"error: {call.error}" if call.response is None else call.response.text
+        said.setdefault((call.origin.variant, call.origin.repeat), []).append(text)
     return [
         {
             "variant": results.labels[record.variant],
             "prompt": "\n\n".join(f"[{m.role}] {m.content}" for m in record.call.request.messages),
             "answer": f"error: {record.error}" if record.call.response is None else record.call.response.text,
             **{name: score.value for name, score in record.scores.items()},
+            **({"judges say": "\n\n".join(said.get((record.variant, record.repeat), ()))} if said else {}),
         }
         for record in records
     ]

@@ -119,7 +119,9 @@ def findings(results: Results, pictures: Sequence[str] = ()) -> str:
         "## Cost",
         _cost(results),
         "## How far to trust it",
-        bullets((*race_cautions(results), *_provenance(lock), *score_cautions(results), *_dropped(lock))),
+        bullets(
+            (*race_cautions(results), *_provenance(lock), *_judges(results), *score_cautions(results), *_dropped(lock))
+        ),
         "## Reproduce",
         f"```\nparetoken run {_near(lock['spec']['path'])}\n```",
     ]
@@ -252,9 +254,10 @@ def _cost(results: Results) -> str:
         lines.append(line(["expected", f"{found.low:.6f} to {found.high:.6f}", "90 % interval, from recorded calls"]))
     lines += [
         line(["billed", f"{cost.billed_usd:f}", cost.outcome]),
+        *([line(["of which judges", f"{cost.judges_usd:f}", "no variant's cost"])] if lock.get("judges") else []),
         line(["at list price", f"{list_usd:f}", "answers from the cache or a recording too"]),
     ]
-    prices = [_price(model, facts) for model, facts in lock["models"].items()]
+    prices = [_price(model, facts) for model, facts in {**lock["models"], **lock.get("judges", {})}.items()]
     return "\n".join(lines) + "\n\nPrices:\n\n" + bullets(prices)
 
 
@@ -287,27 +290,44 @@ def _provenance(lock: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _judges(results: Results) -> list[str]:
+    """A judge's agreement with people, set in bold: what a reader should know before trusting it."""
+    return [f"**{judge.sentence}**" for judge in results.agreements]
+
+
 def score_cautions(results: Results) -> list[str]:
     """What is to be minded of the scores: values that are missing, and values with a note, counted."""
-    missing = [
-        f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {reason}"
-        for summary in results.summaries
-        for metric, reasons in summary.missing.items()
-        for reason, count in reasons.items()
-    ]
-    noted = [
-        f"{summary.label}: `{metric}` of {count} of {summary.n} answers: {note}"
-        for summary in results.summaries
-        for metric, notes in summary.notes.items()
-        if shown(metric)
-        for note, count in notes.items()
-    ]
-    return missing + noted
+    noted: list[str] = []
+    for summary in results.summaries:
+        for metric, notes in summary.notes.items():
+            counts: dict[str, int] = {}
+            for note, count in notes.items() if shown(metric) else ():
+                for part in note.split(", "):
+                    counts[part] = counts.get(part, 0) + count
+            parts = ", ".join(f"{part} ({count})" for part, count in counts.items())
+            noted += [f"{summary.label}: `{metric}` of {summary.n} answers: {parts}"] if parts else []
+    return _missing(results) + noted
 
 
 def shown(metric: str) -> bool:
     """Whether a table for reading has a column for a metric that is no objective; what makes up another has none."""
     return metric not in ("bertscore_precision", "bertscore_recall", "facts_kept", "facts_true")
+
+
+def _missing(results: Results) -> list[str]:
+    """Which values are missing and why; reasons that differ in what they quote are told together."""
+    told = []
+    for summary in results.summaries:
+        for metric, reasons in summary.missing.items():
+            alike: dict[str, list[tuple[str, int]]] = {}
+            for reason, count in reasons.items():
+                kind, _, quoted = reason.partition(": ")
+                alike.setdefault(kind, []).append((quoted, count))
+            for kind, group in alike.items():
+                quoted = ("" if not group[0][0] else ": " if len(group) == 1 else ", e.g. ") + group[0][0]
+                count = sum(count for _, count in group)
+                told.append(f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {kind}{quoted}")
+    return told
 
 
 def _dropped(lock: Mapping[str, Any]) -> list[str]:

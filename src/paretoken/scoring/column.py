@@ -29,7 +29,7 @@ class Column:
     def __init__(self, column: str, range: Sequence[float] | None = None) -> None:  # noqa: A002 - the spec's word
         if not isinstance(column, str) or not column:
             raise SpecError(f"column is given {column!r}.", fix="Give the column's name.")
-        if range is not None and not _rising(range):
+        if range is not None and not rising(range):
             raise SpecError(
                 f"column {column!r} has the range {range!r}.", fix="Give its lowest and highest score: range: [1, 10]."
             )
@@ -55,7 +55,7 @@ class Column:
         recorded = item.fields.get(column)
         if recorded is None or recorded == "":
             return Scored(column, None, f"the sample has no score in column {column!r}")
-        value = _number(recorded)
+        value = read_number(recorded)
         if value is None:
             return Scored(column, None, f"column {column!r} holds {recorded!r}, which is not a number")
         if self._range is None:
@@ -69,7 +69,8 @@ class Column:
         return Scored(column, (value - low) / (high - low))
 
 
-def _number(recorded: object) -> float | None:
+def read_number(recorded: object) -> float | None:
+    """A recorded number in any dress; None for anything else."""
     try:
         value = float(recorded) if isinstance(recorded, str | SupportsFloat) else math.nan
     except (ValueError, TypeError, OverflowError):
@@ -77,7 +78,8 @@ def _number(recorded: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _rising(bounds: object) -> bool:
+def rising(bounds: object) -> bool:
+    """Whether something is two rising numbers."""
     return (
         isinstance(bounds, list | tuple)
         and len(bounds) == 2
