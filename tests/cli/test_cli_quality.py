@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from paretoken.core.calls import Score
+from paretoken.records import Database, SqlJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,3 +90,15 @@ def test_a_baseline_gates_a_pipeline(measured: Lab, cli: Callable, tmp_path) -> 
     assert cli("baseline", "show", measured.folder, "--json").json["baseline"]["label"] == "terse"
     assert cli("baseline", "rm", measured.folder).code == 0
     assert "nothing is frozen" in cli("baseline", "show", measured.folder).err
+
+
+def test_scores_made_in_two_ways_are_not_summarised_together(measured: Lab, cli: Callable) -> None:
+    run = cli("run", measured.folder, "--json").json["run"]
+    with Database(measured.root / ".paretoken" / "paretoken.db") as database:
+        journal = SqlJournal(database)
+        (score, *_) = (entry for _, entry in journal.read(run) if isinstance(entry, Score))
+        journal.append([replace(score, provenance="an older version")])
+    said = cli("front", run)
+    assert said.code == 5
+    assert "scores of 'brevity' were made in two ways" in said.err
+    assert "an older version" in said.err

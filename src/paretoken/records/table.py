@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paretoken.core.calls import NUMBERS
+from paretoken.core.errors import StoreError
 from paretoken.records.codec import paid_pico
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class _Builder:
         self.values = {name: array("d") for name in NUMBERS}
         self.bills: dict[tuple[int, int, int], int] = {}
         self.reasons: dict[tuple[str, int], str] = {}
+        self.provenance: dict[str, str] = {}
         self.notes: dict[str, dict[int, dict[str, int]]] = {}
         self.judges_pico = 0
 
@@ -163,6 +165,10 @@ class _Builder:
 
     def _take_score(self, index: int, body: dict[str, Any]) -> None:
         metric, value = body["metric"], body["value"]
+        made = body.get("provenance", "")
+        if (first := self.provenance.setdefault(metric, made)) != made:
+            raise StoreError(f"scores of {metric!r} were made in two ways, {first!r} and {made!r}, which must not be "
+                             "compared: start another run with --fresh")  # fmt: skip
         self._put(metric, index, _MISSING if value is None else value)
         for name, number in body.get("beside", {}).items():
             self._put(f"{metric}.{name}", index, number)

@@ -43,6 +43,8 @@ RUN_TAG = "paretoken.run"
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _TEXTS = ("input", "reference", "answer")
 _PAGE = 1000
+TAG_CHARS = 5_000
+"""Characters of a tag that every store takes."""
 BATCH = 1000
 """Most metrics that MLflow takes at once."""
 
@@ -95,6 +97,10 @@ class Projection:
             "status": self._run.status,
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": "paretoken",
+            **{
+                f"scored_by.{metric_key(scorer['name'])}": scorer["provenance"][:TAG_CHARS]
+                for scorer in self._lock["scorers"]
+            },
         }
         run = self._client.create_run(self._experiment, start_time=start_ms, tags=common | tags, run_name=name)
         return str(run.info.run_id)
