@@ -98,6 +98,15 @@ def test_gates(question: Callable[..., Lab], condition: str, shift: float, code:
     assert run(lab.folder, fail_if=[condition]).exit_code == code
 
 
+def test_the_control_is_told_but_not_gated(question: Callable[..., Lab]) -> None:
+    lab = question(scores(0.6), scores(0.7, 1), "{abtest: {control: old, treatment: [new]}}")
+    save_baseline(run(lab.folder).results, "old")
+    question(scores(0.3, 2), scores(0.6, 3))
+    outcome = run(lab.folder, fail_if=["below baseline"])
+    assert {c.treatment: c.quality[0].finding for c in outcome.held.comparisons}["old"] == "worse"
+    assert outcome.exit_code == 0
+
+
 def test_a_race_is_held_against_it_too(question: Callable[..., Lab]) -> None:
     lab = question(scores(0.9), scores(0.6, 1))
     save_baseline(run(lab.folder).results, "old")

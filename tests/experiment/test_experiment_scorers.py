@@ -33,6 +33,12 @@ def test_facts_go_with_bertscore(lab: Lab, scorers: str, names: list[str]) -> No
     assert [scorer.name for scorer in load_design(lab.folder, SystemClock()).scorers] == names
 
 
+def test_a_misspelt_option_is_named(lab: Lab) -> None:
+    lab.edit("  - contains: free", "  - bertscore: {modle: roberta-large}")
+    with pytest.raises(SpecError, match=r"no option 'modle'\. Did you mean 'model'"):
+        load_design(lab.folder, SystemClock())
+
+
 def test_idf_weights_are_those_of_the_dataset(lab: Lab) -> None:
     lab.edit("  - contains: free", "  - contains: free\n  - bertscore: {idf: true}")
     design = load_design(lab.folder, SystemClock())

@@ -162,6 +162,13 @@ class Held:
         return [c for c in test.compare(panel, unseen=unseen) if c.n]
 
     @property
+    def gated(self) -> list[Comparison]:
+        """Those that a gate looks at: all but an A/B test's control, which is not up for a decision."""
+        test = self.results.test
+        control = None if test is None else test.labels[test.control]
+        return [comparison for comparison in self.comparisons if comparison.treatment != control]
+
+    @property
     def _panel(self) -> Panel:
         """The run's panel on the shared samples, with the frozen values as one more variant."""
         contents = contents_of(self.results.samples, cast("dict[str, Any]", self.results.run.lock["dataset"])["hash"])

@@ -74,7 +74,7 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """Gates that failed, in words."""
-        on_baseline = [] if self.held is None else self.held.comparisons
+        on_baseline = [] if self.held is None else self.held.gated
         found = [
             f"{gate.text}: {', '.join(names)} of {c.treatment!r}"
             for gate in self.gates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
@@ -97,6 +98,8 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
     if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
         keywords = {**argument, **keywords}
         argument = None
+    elif isinstance(argument, dict) and (near := get_close_matches(str(next(iter(argument))), accepted, n=1)):
+        raise SpecError(f"scorer {name!r} has no option {next(iter(argument))!r}.", fix=f"Did you mean {near[0]!r}?")
     keywords = {**{name: value for name, value in told.items() if name in accepted}, **keywords}
     positional = [] if argument is None else [argument]
     try:
