@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from paretoken.core.protocols import Fetching, Judging
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
 from paretoken.experiment.planners import FixedPlanner
-from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS, ReplaySpec
+from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS
 from paretoken.gateway.budget import bound_tokens, bound_usd
 from paretoken.gateway.scopes import Cap
 from paretoken.prompts.edits import edit_prompt, n_examples, parse_edits, with_examples
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from paretoken.analysis.objectives import Objectives
-    from paretoken.core.protocols import Planner, Provider, Scorer
-    from paretoken.core.usage import Price
+    from paretoken.core.protocols import Planner, Scorer
     from paretoken.datasets import Dataset, Sample
+    from paretoken.experiment.model_design import ModelDesign
     from paretoken.experiment.raceplanner import Entrants
     from paretoken.experiment.space import Space
-    from paretoken.experiment.spec import ModelSpec, Spec
+    from paretoken.experiment.spec import Spec
     from paretoken.experiment.study import Study
     from paretoken.gateway.cache import CacheMode
     from paretoken.prompts import Prompt
@@ -44,22 +44,6 @@ MOST_COUNTED = 2_000
 """Samples up to which prompts are counted before a race."""
 COPY_SEED = 1_000_003
 """Distance between the seeds of two copies of a variant, more than there are repeats."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelDesign:
-    """A model ready to be called: its provider is made, but has not connected or loaded anything.
-
-    Attributes:
-        price: The row in force when the design was made.
-        price_stated: The spec states it, so it does not change during the run.
-    """
-
-    provider: Provider
-    price: Price
-    price_stated: bool
-    entry: ModelSpec | ReplaySpec
-    base_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -249,23 +233,6 @@ class Design:
         await asyncio.gather(*(model.provider.aclose() for model in self.asked.values()))
 
     @cached_property
-    def _recordings(self) -> Callable[[str], str]:
-        """Content hash of a file of recorded answers: other answers are another run."""
-        folder = self.path.resolve().parent
-        return cache(lambda file: hashlib.sha256((folder / file).read_bytes()).hexdigest()[:16])
-
-    def _models_body(self, models: Mapping[str, ModelDesign]) -> dict[str, Any]:
-        return {
-            id_: {
-                "price": _price_body(m.price),
-                "recorded": m.provider.recorded,
-                "base_url": m.base_url,
-                **({"recording": self._recordings(m.entry.replay)} if isinstance(m.entry, ReplaySpec) else {}),
-            }
-            for id_, m in models.items()
-        }
-
-    @cached_property
     def lock(self) -> dict[str, Any]:
         """Everything that determines the run, as plain JSON values."""
         spec = self.spec
@@ -287,8 +254,8 @@ class Design:
                 for id_, p in self.prompts.items()
             },
             "variants": [] if self.searches else self.rows(self.variants),
-            "models": self._models_body(self.models),
-            **({"judges": self._models_body(self.judges)} if self.judges else {}),
+            "models": _bodies(self.models, self.path),
+            **({"judges": _bodies(self.judges, self.path)} if self.judges else {}),
             "scorers": [
                 {
                     "name": s.name,
@@ -432,14 +399,5 @@ class Design:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _price_body(price: Price) -> dict[str, Any]:
-    """A price row without its zero meters, amounts as text."""
-    return {name: value for name, value in _plain(asdict(price)).items() if value not in (None, "", "0", [])}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items() if v is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value if value is None or isinstance(value, int) else str(value)
+def _bodies(models: Mapping[str, ModelDesign], spec: Path) -> dict[str, Any]:
+    return {id_: model.body(spec.resolve().parent) for id_, model in models.items()}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from paretoken.core.calls import Response
     from paretoken.core.protocols import ChatModel, Clock, Scored, Scorer
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
-    from paretoken.experiment.design import Design, ModelDesign
+    from paretoken.experiment.design import Design
+    from paretoken.experiment.model_design import ModelDesign
     from paretoken.gateway.scopes import Cap
     from paretoken.records import Database, History
 

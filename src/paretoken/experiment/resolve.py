@@ -14,7 +14,8 @@ from paretoken.core.trials import Variant, label_variants
 from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
-from paretoken.experiment.design import Design, ModelDesign
+from paretoken.experiment.design import Design
+from paretoken.experiment.model_design import ModelDesign
 from paretoken.experiment.resolve_judges import check_judges, judge_entries, judging
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers

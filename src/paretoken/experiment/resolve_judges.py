@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from paretoken.core.protocols import Scorer
     from paretoken.datasets import Dataset
-    from paretoken.experiment.design import ModelDesign
+    from paretoken.experiment.model_design import ModelDesign
     from paretoken.experiment.source import Source
     from paretoken.experiment.spec import Spec
 

@@ -14,7 +14,7 @@ from paretoken.models.estimate import estimate_tokens
 if TYPE_CHECKING:
     from paretoken.analysis.prediction import Prediction
     from paretoken.core.calls import Request
-    from paretoken.experiment.design import ModelDesign
+    from paretoken.experiment.model_design import ModelDesign
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import csv
 import hashlib
 import json
 import math
-import unicodedata
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from paretoken.core.errors import ScoreError, SpecError
 from paretoken.core.protocols import Scored, ScoreItem
 from paretoken.scoring.encoder import BUNDLED, BUNDLED_LAYERS, find_tokenizer, load_encoder
+from paretoken.scoring.legibility import BEST, CHINESE, MAX_UNKNOWN_RATE, OTHER, letters, unknown_rate, unread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from paretoken.scoring.embeddings import Embeddings
-
-MAX_UNKNOWN_RATE = 0.1
-CHINESE, OTHER, BEST = "bert-base-chinese", "bert-base-multilingual-cased", "microsoft/deberta-xlarge-mnli"
-NO_ENCODER = "Or score with chrf and facts, which need no encoder."
 
 Tokens = tuple[int, ...]
 
@@ -118,8 +114,8 @@ class BertScore:
         self._worker = ThreadPoolExecutor(1, "bertscore")
         file = None if references is None else find_tokenizer(source)
         self._checked = file is not None
-        if file is not None and (rate := _unknown_rate(file, references or ())) > MAX_UNKNOWN_RATE:
-            problem, fix = _unread(rate, self._encoder.label, references or ())
+        if file is not None and (rate := unknown_rate(file, references or ())) > MAX_UNKNOWN_RATE:
+            problem, fix = unread(rate, self._encoder.label, references or ())
             raise SpecError(problem, fix=fix)
 
     @property
@@ -189,11 +185,11 @@ class BertScore:
         if self._checked:
             return
         references = list(dict.fromkeys(reference for item in items for reference in item.references))
-        tokens = [token for text in references for token in self._encoder.tokens(_letters(text))]
+        tokens = [token for text in references for token in self._encoder.tokens(letters(text))]
         tokens = [token for token in tokens if token not in self._encoder.silent]
         rate = tokens.count(-1 if self._encoder.unknown is None else self._encoder.unknown) / max(1, len(tokens))
         if rate > MAX_UNKNOWN_RATE:
-            problem, fix = _unread(rate, self._encoder.label, references)
+            problem, fix = unread(rate, self._encoder.label, references)
             raise ScoreError(f"{problem[:-1]}: {fix}")
 
     @cached_property
@@ -325,39 +321,6 @@ def _baseline(
     except (KeyError, ValueError) as error:
         raise SpecError(f"{file} has no baseline of layer {layer}.", fix=fix) from error
     return p, r, f
-
-
-def _unknown_rate(file: Path, references: Sequence[str]) -> float:
-    """Share of the references' tokens that a tokeniser does not know."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
-    unknown = getattr(tokenizer.model, "unk_token", None)
-    if unknown is None:  # bytes or pieces: every text has tokens
-        return 0.0
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    encoded = tokenizer.encode_batch([_letters(text) for text in dict.fromkeys(references)], add_special_tokens=False)
-    tokens = [token for text in encoded for token in text.tokens]
-    return tokens.count(unknown) / max(1, len(tokens))
-
-
-def _letters(text: str) -> str:
-    """A text without emoji and other symbols, which say nothing of its language."""
-    return "".join(" " if unicodedata.category(c).startswith("S") else c for c in text)
-
-
-def _unread(rate: float, encoder: str, references: Sequence[str]) -> tuple[str, str]:
-    """What is wrong, and how to put it right, where an encoder does not read the references.
-
-    Answers do not count: one that is unreadable next to a readable reference scores low, as it should.
-    """
-    chinese = any("\u3400" <= c <= "\u9fff" for text in references for c in text)
-    better = CHINESE if chinese and encoder != CHINESE else OTHER
-    return (
-        f"{rate:.0%} of the references' tokens are unknown to {encoder}, so different texts would look equal.",
-        f"Name an encoder that reads them, {{bertscore: {{model: {better}}}}}. {NO_ENCODER}",
-    )
 
 
 def _hash(value: object) -> str:
