@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from paretoken.experiment.forecast import VariantForecast, predict_total, predict_variant
+from paretoken.experiment.forecast import predict_total, predict_variant
 from paretoken.experiment.recorded import Recorded
+from paretoken.experiment.tally import VariantForecast
 from paretoken.models.estimate import estimate_tokens
 
 if TYPE_CHECKING:
