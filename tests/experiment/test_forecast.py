@@ -18,8 +18,9 @@ from paretoken.core.usage import Usage
 from paretoken.experiment import recorded, resolve
 from paretoken.experiment.api import plan, run
 from paretoken.experiment.archive import open_run
-from paretoken.experiment.forecast import Forecast, Room, VariantForecast, predict_total, predict_variant
+from paretoken.experiment.forecast import Forecast, Room, predict_total, predict_variant
 from paretoken.experiment.recorded import Recorded
+from paretoken.experiment.tally import VariantForecast
 from paretoken.models.echo import Echo
 from paretoken.models.estimate import estimate_usage
 from paretoken.report.estimate import cost_estimate
