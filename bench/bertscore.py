@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -43,6 +44,7 @@ WORDS = re.findall(
     "waterproof dimmable washable recycled handmade cotton steel bamboo ",
 )
 CHARACTERS = "这款水壶三分钟就能烧开一升保温杯可以十二个小时适合户外使用灯光柔和省电护眼轻便耐洗全场八折"
+CORES = len(os.sched_getaffinity(0))
 TARGETS = {"search": 2.0, "references": 1.3, "lengths": 1.5, "chinese": 4.5}
 
 Pairs = list[tuple[str, str]]
@@ -100,6 +102,7 @@ def package() -> Callable[[Pairs], list[list[float]]]:
     """The package, as it is called without keeping anything."""
 
     def score(pairs: Pairs) -> list[list[float]]:
+        torch.set_num_threads(CORES)
         answers, references = [list(side) for side in zip(*pairs, strict=True)]
         sides = bert_score.score(answers, references, model_type=str(bundled_folder()), num_layers=BUNDLED_LAYERS)
         rows: list[list[float]] = torch.stack(sides, dim=1).tolist()
@@ -113,6 +116,7 @@ def kept() -> Callable[[Pairs], list[list[float]]]:
     scorer = bert_score.BERTScorer(model_type=str(bundled_folder()), num_layers=BUNDLED_LAYERS)
 
     def score(pairs: Pairs) -> list[list[float]]:
+        torch.set_num_threads(CORES)
         answers, references = [list(side) for side in zip(*pairs, strict=True)]
         rows: list[list[float]] = torch.stack(scorer.score(answers, references), dim=1).tolist()
         return rows

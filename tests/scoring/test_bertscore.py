@@ -89,6 +89,20 @@ def test_loading_connects_to_nothing_and_prints_nothing(monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_scoring_leaves_the_threads_of_torch_alone():
+    code = """
+import asyncio, concurrent.futures as c, torch
+from paretoken.core.protocols import ScoreItem
+from paretoken.scoring.bertscore import BertScore
+torch.set_num_threads(3)
+asyncio.run(BertScore(on_disk=False).score([ScoreItem("A lamp.", "", "The lamp.", {})]))
+with c.ThreadPoolExecutor(1) as pool:
+    print(torch.get_num_threads(), pool.submit(torch.get_num_threads).result())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "3"]
+
+
 def test_loading_leaves_transformers_settings_alone():
     from transformers.utils import logging
 

@@ -167,11 +167,20 @@ class Encoder:
 
     @cached_property
     def _workers(self) -> ThreadPoolExecutor:
+        """Threads that share the cores among them.
+
+        What torch is told in one of them holds for every thread that it has not met yet, so all of them are started,
+        and torch is then told again what held before.
+        """
         import torch
 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         n = 1 if torch.cuda.is_available() else min(cores, MOST_WORKERS)
-        return ThreadPoolExecutor(n, "encoder", initializer=torch.set_num_threads, initargs=(max(1, cores // n),))
+        before, started = torch.get_num_threads(), threading.Barrier(n)
+        pool = ThreadPoolExecutor(n, "encoder", initializer=torch.set_num_threads, initargs=(max(1, cores // n),))
+        list(pool.map(lambda _: started.wait(), range(n)))
+        torch.set_num_threads(before)
+        return pool
 
 
 @cache
