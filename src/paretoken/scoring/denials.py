@@ -10,7 +10,8 @@ _CLAUSE = re.compile(
     r"|\s(?:but|and|while|although|though|yet)\s|但是|但|而且|虽然|却"
 )
 _NOT = re.compile(
-    r"(?<![a-z])(?:not|no|never|none|neither|nor|without|cannot|lacks?|free of)(?![a-z])|n['’]t(?![a-z])|-free(?![a-z])"
+    r"(?<![a-z])(?:not|no|never|none|neither|nor|without|cannot|lacks?|free of)(?![a-z])"
+    r"|n['’]t(?![a-z])|-(?:free|proof)(?![a-z])"
 )
 _NO_DENIAL = re.compile(r"(?<![a-z])(?:not only|no doubt|no matter|no wonder|no longer than|no more than|no\. ?\d)")
 _HAN_NOT = re.compile("并非|非(?=[卖必处])|[不没無无未勿别]")
@@ -48,8 +49,8 @@ class Denials(NamedTuple):
 def find_denials(text: str) -> Denials:
     """Clauses of a text that deny something, and what the others say.
 
-    A denial is known by the first word of weight after it (before it in "sugar-free"), less its ending; in Chinese by
-    the first two characters of weight.
+    A denial is known by the first word of weight after it (before it in "sugar-free" and "leak-proof"), less its
+    ending; in Chinese by the first two characters of weight.
     """
     denied: dict[str, str] = {}
     said: set[str] = set()
@@ -67,7 +68,7 @@ def find_denials(text: str) -> Denials:
 
 
 def _claim(clause: str, match: re.Match[str]) -> str | None:
-    if match[0] == "-free":
+    if match[0].startswith("-"):
         return _stem(clause[: match.start()].rpartition(" ")[2])
     words = [word for word in _WORD.findall(clause[match.end() :]) if word not in _LIGHT]
     return _stem(words[0]) if words else None

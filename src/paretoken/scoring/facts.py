@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _QUOTED = re.compile(r"[《「“]([^《》「」“”]{1,16})[》」”]")
-_CODE = re.compile(r"(?<![A-Za-z0-9])(?=[A-Za-z0-9+-]*\d)[A-Za-z][A-Za-z0-9]*(?:[-+][A-Za-z0-9]+)*\+*")
+_CODE = re.compile(
+    r"(?<![A-Za-z0-9])(?=[A-Za-z0-9+-]*(?:[A-Za-z]\d|[A-Z][A-Za-z]*[-+]\d))"
+    r"[A-Za-z][A-Za-z0-9]*(?:[-+][A-Za-z0-9]+)*\+*"
+)
 _ACRONYM = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z][A-Z0-9]+|[a-z]+[A-Z]\w*)(?:-[A-Z]+)*(?![A-Za-z])")
 _LATIN = re.compile(r"[A-Za-z][A-Za-z'-]+")
 _PLACE = re.compile(rf"[{_HAN}]{{2}}(?:市|县|公司|集团|大学|银行|医院)")

@@ -82,6 +82,7 @@ _QUANTITY = re.compile(
         (?:\s?(?P<scale>万|亿|千|百|hundred|thousand|million|billion)|(?P<k>k)(?![a-z]))?
       | 百分之(?P<percent>\d+(?:\.\d+)?|[零〇一二两三四五六七八九十百]+)
       | (?<![a-z])(?P<words>(?:{_WORD})(?:(?:\s+and\s+|[\s-]+)(?:{_WORD}))*)(?![a-z])
+      | (?P<half>(?<![a-z])half(?:\s+an?)?(?=\s)|半)
       | (?P<han>[零〇一二两三四五六七八九十百千万亿]+(?:点[零〇一二三四五六七八九]+)?)
     )
     (?:\s*-?\s*(?P<unit>{_UNIT}))?
@@ -138,6 +139,8 @@ def _value(match: re.Match[str], text: str) -> float | None:
         number = float(match["digits"].replace(",", "")) * (-1 if match["sign"] in ("-", "−") else 1)
         scale = (match["scale"] or "").lower()
         return number * (_SCALES.get(scale) or _MYRIADS.get(scale) or _TENS.get(scale) or (1e3 if match["k"] else 1.0))
+    if match["half"]:
+        return 0.5 if _measured(match["unit"]) else None
     if match["percent"]:
         return float(match["percent"]) if match["percent"][0].isdigit() else _read_han(match["percent"])
     if match["words"]:
