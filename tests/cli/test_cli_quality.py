@@ -59,6 +59,13 @@ def test_a_mistake_in_an_own_metric_is_a_line_of_the_spec(measured: Lab, cli: Ca
     assert "brevity.py:1" in said.err
 
 
+def test_a_metric_may_not_be_called_like_a_number_that_answers_have(measured: Lab, cli: Callable) -> None:
+    measured.edit("{words: 4}", "{words: 4, name: list_usd}")
+    said = cli("plan", measured.folder)
+    assert said.code == 2
+    assert "'list_usd' is a number that every answer has" in said.err
+
+
 def test_a_failing_metric_exits_5_with_its_line(measured: Lab, cli: Callable) -> None:
     measured.write("metrics/brevity.py", "def brevity(answer, words):\n    return answer.nothing\n")
     said = cli("run", measured.folder)

@@ -7,6 +7,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import SpecError
 from paretoken.core.protocols import Comparing
 from paretoken.core.registry import load, suggest
@@ -54,6 +55,9 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
                 raise SpecError(f"sample {lacking.id!r} has no reference, which {scorer.name!r} needs.",
                                 file=dataset.path, line=lacking.line)  # fmt: skip
         for metric in scorer.metrics:
+            if metric in (*NUMBERS, "error_rate"):
+                raise source.error(f"{metric!r} is a number that every answer has.", "scorers", i,
+                                   fix="Call the metric something else.")  # fmt: skip
             if metric in seen:
                 raise source.error(f"two scorers give the metric {metric!r}.", "scorers", i)
             seen[metric] = scorer.name
