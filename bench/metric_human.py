@@ -66,7 +66,7 @@ def load(folder: Path, quick: bool) -> pd.DataFrame:
     frame = pd.concat([summaries, translations], ignore_index=True)
     frame["document"] = frame["dataset"] + "/" + frame["item_id"].astype(str)
     if quick:
-        kept = frame["document"].drop_duplicates().sample(frac=0.06, random_state=7)
+        kept = frame["document"].drop_duplicates().sample(frac=0.3, random_state=7)
         frame = frame[frame["document"].isin(kept)].reset_index(drop=True)
     return frame
 
@@ -125,13 +125,15 @@ def spearman(values: NDArray[np.float64], pair: Pair, rows: NDArray[np.int64] | 
     return float(spearmanr(own, human).statistic)
 
 
-def intervals(values: NDArray[np.float64], pair: Pair, document: NDArray[np.int64]) -> tuple[tuple[float, float], ...]:
+def intervals(
+    values: NDArray[np.float64], pair: Pair, document: NDArray[np.int64], draws: int
+) -> tuple[tuple[float, float], ...]:
     """95 % bootstrap intervals of Spearman's and Kendall's coefficient, documents drawn with replacement."""
     rng = np.random.default_rng(7)
     codes = document[pair.rows]
     groups = [np.flatnonzero(codes == code) for code in np.unique(codes)]
     drawn: list[tuple[float, float]] = []
-    for _ in range(DRAWS):
+    for _ in range(draws):
         rows = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
         own, human = values[pair.rows][rows], pair.human[rows]
         drawn.append(
@@ -147,7 +149,7 @@ def fit(values: dict[str, NDArray[np.float64]], pairs: list[Pair], half: NDArray
 
     def agreement(weights: NDArray[np.float64]) -> float:
         combined = combine(weights, values)
-        return float(np.mean([spearman(combined, pair, part) for pair, part in zip(pairs, rows, strict=True)]))
+        return float(np.nanmean([spearman(combined, pair, part) for pair, part in zip(pairs, rows, strict=True)]))
 
     weights = np.full(len(PARTS), 1 / len(PARTS))
     best = agreement(weights)
@@ -188,7 +190,7 @@ def main() -> None:
         row: dict[str, object] = {"pair": f"{pair.data}.{pair.dimension}", "n": len(pair.rows)}
         found = {}
         for scorer in SHOWN:
-            spearman_ends, kendall_ends = intervals(values[scorer], pair, document)
+            spearman_ends, kendall_ends = intervals(values[scorer], pair, document, 50 if options.quick else DRAWS)
             found[scorer] = spearman(values[scorer], pair)
             kendall = float(kendalltau(values[scorer][pair.rows], pair.human).statistic)
             emit(f"spearman.{pair.data}.{pair.dimension}.{scorer}", found[scorer], *spearman_ends, len(pair.rows))
@@ -211,7 +213,7 @@ def halves(values: dict[str, NDArray[np.float64]], pairs: list[Pair], document: 
         rest = [np.flatnonzero(~first[pair.rows]) for pair in pairs]
         shown = {part: values[part] for part in PARTS} | {"combined": combine(weights, values)}
         means = {
-            name: float(np.mean([spearman(own, pair, part) for pair, part in zip(pairs, rest, strict=True)]))
+            name: float(np.nanmean([spearman(own, pair, part) for pair, part in zip(pairs, rest, strict=True)]))
             for name, own in shown.items()
         }
         for name, mean in means.items():
