@@ -15,16 +15,24 @@ _MARK_END = re.compile(r"[.!?…。！？；）)\]】}》」”\"'’`*_~|\U0001
 _LIST_LINE = re.compile(r"^\s*(?:[-*•·#>|]|\d+[.)、]|[（(]?[一二三四五六七八九十]+[)）、.])")
 _PLACEHOLDER = re.compile(
     r"\[(?:your|insert|name|product|company|date|brand|address|price)\b[^\]\n]{0,40}\]|\{\{[^{}\n]{0,60}\}\}"
-    r"|<(?:insert|your)\b[^>\n]{0,40}>|【[^】\n]{0,20}(?:待填|填写|此处|在此)[^】\n]{0,20}】"
+    r"|<(?:insert|your)\b[^>\n]{0,40}>|[【\[][^】\]\n]{0,20}(?:待填|填写|此处|在此|公司名称|产品名称|您的姓名|你的名字)[^】\]\n]{0,20}[】\]]"
     r"|\bXX+\b|\bTODO\b|lorem ipsum",
     re.IGNORECASE,
 )
 _PREAMBLE = re.compile(
-    r"^\W*(?:(?:sure|certainly|of course|absolutely)\b[^.\n]{0,20}[!,.:]|here(?:'s| is| are)\b[^.\n]{0,60}:"
-    r"|as an ai\b|i'?m (?:sorry|unable)|i (?:can ?not|can't) (?:assist|help|provide|fulfil)"
+    r"^\W*(?:(?:sure|certainly|of course|absolutely)(?:[!.:]|[, ].{0,40}?\bhere(?:'s| is| are)\b)"
+    r"|here(?:'s| is| are)\b[^.\n]{0,60}:"
+    r"|as an ai\b|i'?m (?:unable|(?:sorry|afraid)\b.{0,60}\b(?:can(?:'t|not)|unable))"
+    r"|i (?:can ?not|can't) (?:assist|help|provide|fulfil)"
     r"|(?:好的|当然|没问题)[，,！!：:。]|以下是|这是一(?:个|段|份)|作为(?:一个|一名)?\s?(?:ai|人工智能|语言模型)|(?:很)?抱歉|对不起，我)",
     re.IGNORECASE,
 )
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_UNFINISHED = re.compile(
+    r"\b(?:the|an?|and|or|of|with|for|from|as|is|are|was|which|its|your|our|their|but|because|into|than|in|to)$|[的和与及或但把被]$",
+    re.IGNORECASE,
+)
+"""Words that no sentence ends with."""
 _LETTERS = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 MOST_REPEATED = 0.5
@@ -83,7 +91,7 @@ class Format:
     def provenance(self) -> str:
         """The version of the rules, and the script."""
         script = f", script of {self._language}" if self._language in ("zh", "en") else ""
-        return f"format 1: end, repetition, placeholder, preamble{script}"
+        return f"format 2: end, repetition, placeholder, preamble{script}"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Check a batch, shape `(n, 1)`; 1 has no fault."""
@@ -96,7 +104,7 @@ class Format:
         faults = {
             "cut off": _is_cut_off(answer.strip()),
             "repeats itself": repeated_share(text) > MOST_REPEATED,
-            "leaves a placeholder": _PLACEHOLDER.search(answer) is not None,
+            "leaves a placeholder": _PLACEHOLDER.search(_CODE.sub(" ", answer)) is not None,
             "talks about itself": _PREAMBLE.search(answer.strip()) is not None,
         }
         if self._language in ("zh", "en"):
@@ -121,6 +129,8 @@ def _is_cut_off(text: str) -> bool:
     last = text.rsplit("\n", 1)[-1].strip()
     if _MARK_END.search(text) or _LIST_LINE.match(last) or (text.count("```") % 2 == 0 and "```" in text):
         return text.count("```") % 2 == 1
+    if len(last.split()) > 3 and _UNFINISHED.search(last):
+        return True
     return len(_HAN.findall(last)) > 15 or len(last.split()) > 8 or last.endswith((",", "，", "、", ":", "："))
 
 
@@ -129,4 +139,4 @@ def repeated_share(text: str) -> float:
     units = re.findall(r"[\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3400-\u4dbf\u4e00-\u9fff]+", text.casefold())
     size = 8 if 2 * len(_HAN.findall(text)) > len(_LETTERS.findall(text)) else 4
     phrases = [tuple(units[i : i + size]) for i in range(len(units) - size + 1)]
-    return 1 - len(set(phrases)) / len(phrases) if len(phrases) > size else 0.0
+    return 1 - len(set(phrases)) / len(phrases) if phrases else 0.0
