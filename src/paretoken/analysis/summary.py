@@ -36,6 +36,8 @@ class VariantSummary:
         list_usd_per_1k_tokens: List cost per 1,000 tokens, input and output together [USD]; None without tokens.
         missing: Reasons why values of a metric are missing, with counts, by metric.
         notes: What is to be minded of values of a metric, with counts, by metric.
+        n_samples: Samples that were answered.
+        n_alike: Most samples with one and the same answer; 0 where texts are not kept.
     """
 
     variant: str
@@ -50,6 +52,8 @@ class VariantSummary:
     list_usd_per_1k_tokens: float | None
     missing: Mapping[str, Mapping[str, int]]
     notes: Mapping[str, Mapping[str, int]]
+    n_samples: int
+    n_alike: int
 
     @property
     def error_rate(self) -> float:
@@ -96,4 +100,6 @@ def _summary(variant: str, label: str, rows: RecordTable) -> VariantSummary:
         list_usd_per_1k_tokens=float(list_usd) * 1000 / tokens if tokens else None,
         missing={metric: counts[variant] for metric, counts in rows.missing.items() if variant in counts},
         notes={metric: counts[variant] for metric, counts in rows.notes.items() if variant in counts},
+        n_samples=len(np.unique(rows.sample[~rows.failed])),
+        n_alike=rows.most_alike(),
     )

@@ -34,6 +34,7 @@ class RecordTable:
         sample, variant: Index of each record's sample and variant.
         repeat: Number of the repetition.
         at_s: When the call ended, in seconds since 1970 [s].
+        answer: A number that equal answers share, for this process alone; 0 where the text is not kept, or none.
         failed: True where there is no answer.
         from_cache, estimated: True where the answer is a hit, where its usage is an estimate.
         list_pico: List cost [pico-USD].
@@ -51,6 +52,7 @@ class RecordTable:
     variant: NDArray[np.int64]
     repeat: NDArray[np.int64]
     at_s: NDArray[np.float64]
+    answer: NDArray[np.int64]
     failed: NDArray[np.bool_]
     from_cache: NDArray[np.bool_]
     estimated: NDArray[np.bool_]
@@ -88,6 +90,12 @@ class RecordTable:
         rows: dict[str, Any] = {name: a[chosen] for name, a in arrays.items() if isinstance(a, np.ndarray)}
         return replace(self, **rows, values={name: column[chosen] for name, column in self.values.items()})
 
+    def most_alike(self) -> int:
+        """To how many samples one and the same answer was given, at most."""
+        known = self.answer != 0
+        pairs = np.unique(np.stack([self.answer[known], self.sample[known]]), axis=1)
+        return int(np.unique(pairs[0], return_counts=True)[1].max(initial=0))
+
     def sample_means(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Means over repeats: one value per sample that has any, as `(sample indices, means)`."""
         column = self.values.get(name)
@@ -107,7 +115,7 @@ class _Builder:
         self.samples: dict[str, int] = {}
         self.variants: dict[str, int] = {}
         self.cells: dict[tuple[int, int, int], int] = {}
-        self.integers = {name: array("q") for name in ("sample", "variant", "repeat", "list_pico")}
+        self.integers = {name: array("q") for name in ("sample", "variant", "repeat", "list_pico", "answer")}
         self.flags = {name: array("b") for name in ("failed", "from_cache", "estimated")}
         self.at_s = array("d")
         self.values = {name: array("d") for name in NUMBERS}
@@ -146,6 +154,7 @@ class _Builder:
         for name, key in zip(("sample", "variant", "repeat"), cell, strict=True):
             self.integers[name][index] = key
         response = body["response"]
+        self.integers["answer"][index] = 0 if response is None or not response["text"] else hash(response["text"])
         self.at_s[index] = datetime.fromisoformat(body["at"]).timestamp()
         self.flags["failed"][index] = response is None
         for column in self.values.values():
@@ -212,6 +221,7 @@ class _Builder:
             sample=np.array(self.integers["sample"], np.int64),
             variant=np.array(self.integers["variant"], np.int64),
             repeat=np.array(self.integers["repeat"], np.int64),
+            answer=np.array(self.integers["answer"], np.int64),
             list_pico=np.array(self.integers["list_pico"], np.int64),
             failed=np.array(self.flags["failed"], np.bool_),
             from_cache=np.array(self.flags["from_cache"], np.bool_),

@@ -295,9 +295,21 @@ def _judges(results: Results) -> list[str]:
     return [f"**{judge.sentence}**" for judge in results.agreements]
 
 
+FEWEST_ALIKE = 8
+"""Samples from which on it is told that most of them got the same answer."""
+LABEL_TOKENS = 8
+"""Answers that are no longer are labels, of which many are alike."""
+
+
 def score_cautions(results: Results) -> list[str]:
-    """What is to be minded of the scores: values that are missing, and values with a note, counted."""
-    noted: list[str] = []
+    """What is to be minded of the scores: answers alike, values that are missing, values with a note, counted."""
+    noted = [
+        f'"{s.label}" gave the same answer to {s.n_alike} of {s.n_samples} samples'
+        for s in results.summaries
+        if s.n_samples >= FEWEST_ALIKE
+        and 2 * s.n_alike > s.n_samples
+        and (s.value("output_tokens") or 0) > LABEL_TOKENS
+    ]
     for summary in results.summaries:
         for metric, notes in summary.notes.items():
             counts: dict[str, int] = {}
