@@ -1,4 +1,5 @@
 import asyncio
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from paretoken.core.protocols import ScoreItem
 from paretoken.scoring.denials import find_denials
-from paretoken.scoring.facts import Facts, find_facts
+from paretoken.scoring.facts import Facts, find_facts, normal
 from paretoken.scoring.quantities import find_quantities
 from paretoken.testing.scorers import ScorerSuite
 
@@ -25,37 +26,59 @@ def f1(answer, reference, given=""):
 
 
 def quantities(text):
-    return {tuple(found.quantity) for found in find_quantities(text)}
+    return [tuple(found.quantity) for found in find_quantities(normal(text))]
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "wanted"),
     [
-        ("holds 1.5 L", {(1.5, "l")}),
-        ("holds 1500 ml, 1,500ml", {(1.5, "l")}),
-        ("装1.5升 或 一点五升", {(1.5, "l")}),
-        ("half a litre, one litre, one of them, half of it", {(0.5, "l"), (1.0, "l")}),
-        ("半升，半小时，等了半天，半夜", {(0.5, "l"), (1800.0, "s")}),
-        ("a 12-week trial with 240 patients", {(12 * 604800.0, "s"), (240.0, "")}),
-        ("twenty-five thousand and one hundred and five", {(25105.0, "")}),
-        ("$5k, 20 %, 40 °C, 180 g/m2", {(5000.0, "usd"), (20.0, "%"), (40.0, "degree"), (180.0, "g")}),
-        ("2,000 W or 2 kW", {(2000.0, "w")}),
-        ("from 65 to 135 cm", {(0.65, "m"), (1.35, "m")}),
-        ("65到135厘米", {(0.65, "m"), (1.35, "m")}),
-        ("-5 degrees below, version 3.2.1", {(-5.0, ""), (3.2, "")}),
-        ("三百二十元，两个小时，一百二十克", {(320.0, "cny"), (7200.0, "s"), (120.0, "g")}),
-        ("3万人，1.5亿，百分之五，八折，八成", {(30000.0, ""), (1.5e8, ""), (5.0, "%"), (8.0, "折"), (80.0, "%")}),
-        ("二〇二四年，十二个，三档", {(2024.0, "year"), (12.0, ""), (3.0, "")}),
-        ("一个，一起，十分好用，千万别买，三四天，七夕，一点，第一", set()),
-        ("５００毫升", {(0.5, "l")}),
-        ("someone alone, the tenth", set()),
+        ("It holds 1.5 L and weighs 1,200 g", [("1.5", "l"), ("1200", "g")]),
+        ("1500 ml, １.２kg", [("1.5", "l"), ("1200", "g")]),
+        ("three to five kilograms", [("3000", "g"), ("5000", "g")]),
+        ("20 x 30 cm", [("0.2", "m"), ("0.3", "m")]),
+        ("$1,200 or US$ 1200 or 1200 dollars", [("1200", "USD")] * 3),
+        ("£440m", [("440000000", "GBP")]),
+        ("twenty-five, one hundred and twenty, twelve hundred", [("25", ""), ("120", ""), ("1200", "")]),
+        ("a dozen cups, a two-hour walk", [("12", ""), ("7200", "s")]),
+        ("half an hour, 2 1/2 hours, two and a half hours", [("1800", "s"), ("9000", "s"), ("9000", "s")]),
+        ("5 % off, five percent, 3/4 of it", [("5", "%"), ("5", "%"), ("3/4", "")]),
+        ("-5 °C, minus five degrees, 零下5度", [("-5", "°C")] * 3),
+        ("March 5, 2024", [("3", "month of year"), ("5", ""), ("2024", "")]),
+        ("2024-03-05", [("2024", ""), ("3", "month of year"), ("5", "")]),
+        ("2024年3月5日", [("2024", ""), ("3", "month of year"), ("5", "")]),
+        ("3:30 pm, 15:30, 下午3点半", [("930", "o'clock")] * 3),
+        ("三百二十五元, 两百五, 3万元, 1.5亿", [("325", "CNY"), ("250", ""), ("30000", "CNY"), ("150000000", "")]),
+        ("百分之五, 三分之二", [("5", "%"), ("2/3", "")]),
+        ("半小时, 两个半小时, 一年半", [("1800", "s"), ("9000", "s"), ("18", "month")]),
+        ("三点五公斤, 二〇二四年, 两款", [("3500", "g"), ("2024", ""), ("2", "")]),
+        ("3-5天", [("259200", "s"), ("432000", "s")]),
+        ("3个月后", [("3", "month")]),
+        ("4K, 5G, 10k users, version 2.0.1", [("4", "K"), ("5", "G"), ("10000", ""), ("1", "2.0.1")]),
+        ("星期三 or Wednesdays, 每周一次", [("2", "day of week")] * 2),
+        ("the third edition, 第3版, twice", [("3", ""), ("3", ""), ("2", "")]),
+        ("half of them, 一半的人, 等了半天, the second half", [("50", "%"), ("50", "%")]),
+        ("三万五千, 五百零三个, 一千零五十元", [("35000", ""), ("503", ""), ("1050", "CNY")]),
+        ("20x30 cm, 5V/2A", [("0.2", "m"), ("0.3", "m"), ("5", "V"), ("2", "A")]),
+        ("20 a day", [("20", "")]),
     ],
 )
-def test_numbers_and_units(text, found):
-    assert quantities(text) == found
+def test_quantities(text, wanted):
+    assert quantities(text) == [(Fraction(value), unit) for value, unit in wanted]
 
 
-@given(st.integers(1, 10**7), st.sampled_from(["g", "kg", "ml", "minutes", "元", "厘米", ""]))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One of the best, and no one minds.", "Someone, at one stage, one day.", "X100, GPT-4, IPX7",
+        "一个人一起去，一定要一些", "十分方便，千万不要错过，万一丢了", "四季都好，乱七八糟", "三四个人",
+        "1. Fill it\n2) Press it", "1. Fill it. 2. Press it.", "一、加水\n二、开盖", "①加水②开盖",
+    ],
+)  # fmt: skip
+def test_words_that_only_look_like_numbers(text):
+    assert quantities(text) == []
+
+
+@given(st.integers(2, 10**7), st.sampled_from(["g", "kg", "ml", "minutes", "元", "厘米", ""]))
 def test_however_a_number_is_written(number, unit):
     plain = find_facts(f"It has {number} {unit}.").quantities
     assert len(plain) == 1
@@ -94,6 +117,15 @@ def test_a_changed_number_costs(numbers, data):
         ("不含酒精。", "含有酒精。", "配方里没有酒精。"),
         ("《小王子》在北京市首演。", "《红与黑》在上海市首演。", "北京市首演的是《小王子》。"),
         ("USB-C供电。", "Micro-USB供电。", "用usb-c供电。"),
+        ("Serve it in March.", "Serve it in April.", "This March, serve it."),
+        ("It opens at 3:30 pm.", "It opens at 4:30 pm.", "At 15:30 it opens."),
+        ("The 4K screen.", "The 8K screen.", "Its screen is 4K."),
+        ("Nobody likes it.", "Everybody likes it.", "No one likes it."),
+        ("三分之二的人喜欢。", "三分之一的人喜欢。", "喜欢的人占2/3。"),
+        ("适合零下5度。", "适合5度。", "-5℃也适合。"),
+        ("第二代产品，三月上市。", "第三代产品，四月上市。", "3月上市的第2代产品。"),
+        ("用时两个半小时。", "用时半小时。", "150分钟做完。"),
+        ("He met Paris Hilton.", "He met Rome Hilton.", "Paris Hilton and he met."),
     ],
 )  # fmt: skip
 def test_lost_and_invented_facts(reference, wrong, honest):
@@ -158,9 +190,43 @@ def test_any_text_agrees_with_itself(text):
     [
         ("Made by Cloud Hill in Oslo for NASA. Kettles are warm.", {"cloud", "hill", "oslo", "nasa"}),
         ("Free Shipping On All Orders Today", set()),
+        ("FREE SHIPPING ON ALL ORDERS", set()),
         ("- Waterproof bag\n- I think it's light", set()),
         ("海尔公司在杭州市推出了Miro智能锁，城市里的超市都有。", {"海尔公司", "杭州市", "miro"}),
     ],
 )
 def test_names(text, names):
     assert set(find_facts(text).names) == names
+
+
+def _spelt(n):
+    """A number below a million in English words."""
+    small = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    small += "seventeen eighteen nineteen"
+    if n < 20:
+        return small.split()[n]
+    if n < 100:
+        tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"][n // 10 - 2]
+        return tens + (f"-{_spelt(n % 10)}" if n % 10 else "")
+    if n < 1000:
+        return f"{_spelt(n // 100)} hundred" + (f" and {_spelt(n % 100)}" if n % 100 else "")
+    return f"{_spelt(n // 1000)} thousand" + (f" {_spelt(n % 1000)}" if n % 1000 else "")
+
+
+def _numeral(n):
+    """A number below a hundred million as a Chinese numeral."""
+    if n >= 10_000:
+        rest = n % 10_000
+        return _numeral(n // 10_000) + "万" + ("" if not rest else ("零" if rest < 1000 else "") + _numeral(rest))
+    for power, sign in ((1000, "千"), (100, "百"), (10, "十")):
+        if n >= power:
+            rest = n % power
+            return "零一二三四五六七八九"[n // power] + sign + (
+                "" if not rest else ("零" if rest < power // 10 else "") + _numeral(rest))  # fmt: skip
+    return "零一二三四五六七八九"[n]
+
+
+@given(st.integers(2, 10**6 - 1))
+def test_number_words_are_numbers(n):
+    assert quantities(f"about {_spelt(n)} pages") == [(Fraction(n), "")]
+    assert quantities(f"共{_numeral(n)}元") == [(Fraction(n), "CNY")]

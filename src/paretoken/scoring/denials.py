@@ -10,10 +10,13 @@ _CLAUSE = re.compile(
     r"|\s(?:but|and|while|although|though|yet)\s|但是|但|而且|虽然|却"
 )
 _NOT = re.compile(
-    r"(?<![a-z])(?:not|no|never|none|neither|nor|without|cannot|lacks?|free of)(?![a-z])"
+    r"(?<![a-z])(?:not|no|never|none|neither|nor|nobody|nothing|nowhere|without|cannot|unable|lacks?|free of)(?![a-z])"
     r"|n['’]t(?![a-z])|-(?:free|proof)(?![a-z])"
 )
-_NO_DENIAL = re.compile(r"(?<![a-z])(?:not only|no doubt|no matter|no wonder|no longer than|no more than|no\. ?\d)")
+_NO_DENIAL = re.compile(
+    r"(?<![a-z])(?:not only|nothing but|nothing short of|"
+    r"no doubt|no matter|no wonder|no longer than|no more than|no\. ?\d)"
+)
 _HAN_NOT = re.compile("并非|非(?=[卖必处])|[不没無无未勿别]")
 _HAN_NO_DENIAL = re.compile(
     "不仅|不但|不过|不同|不断|不错|不只|不止|不光|不论|不管|不妨|不禁|不锈|不愧|不由|不得不|不少|不久|不然|不一样|"

@@ -25,9 +25,10 @@ _CODE = re.compile(
     r"[A-Za-z][A-Za-z0-9]*(?:[-+][A-Za-z0-9]+)*\+*"
 )
 _ACRONYM = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z][A-Z0-9]+|[a-z]+[A-Z]\w*)(?:-[A-Z]+)*(?![A-Za-z])")
-_LATIN = re.compile(r"[A-Za-z][A-Za-z'-]+")
+_LATIN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z](?:['-]?[A-Za-z])+")
 _PLACE = re.compile(rf"[{_HAN}]{{2}}(?:市|县|公司|集团|大学|银行|医院)")
 _NO_PLACE = re.compile(r"城市|超市|上市|门市|夜市|都市|股市|[的了在和与是有到从这那个家]")
+_CIRCLED = re.compile("[①-⑳]")
 _SENTENCE = re.compile(r"(?:^|[.!?:;\n…])[\s\"'“‘(*#>\-–—•\d.)]*$")
 
 
@@ -62,7 +63,7 @@ class Facts:
     @property
     def provenance(self) -> str:
         """The version of the rules."""
-        return "facts 1: numbers, units, names, negations; en, zh"
+        return "facts 2: numbers, units, names, negations; en, zh"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Compare a batch in a worker thread, shape `(n, 3)`; larger is better."""
@@ -84,12 +85,12 @@ def _first(scored: list[Scored]) -> float:
 
 def _compare(answer_text: str, reference_text: str, given_text: str) -> list[Scored]:
     answer, reference, given = (find_facts(text) for text in (answer_text, reference_text, given_text))
-    in_answer, known = _normal(answer_text).casefold(), _normal(f"{reference_text}\n{given_text}").casefold()
+    in_answer, known = normal(answer_text), normal(f"{reference_text}\n{given_text}")
     lost = [text for quantity, text in reference.quantities.items() if quantity not in answer.quantities]
-    lost += [text for name, text in reference.names.items() if not _holds(in_answer, name)]
+    lost += [text for name, text in reference.names.items() if name not in answer.names and not _holds(in_answer, name)]
     invented = [text for quantity, text in answer.quantities.items()
                 if quantity not in reference.quantities and quantity not in given.quantities]  # fmt: skip
-    invented += [text for name, text in answer.names.items() if not _holds(known, name)]
+    invented += [text for name, text in answer.names.items() if name not in reference.names and not _holds(known, name)]
     denied, denies = reference.denials.denied, answer.denials.denied
     kept_denials = [claim for claim in denied if claim in denies]
     lost_denials = [claim for claim in denied if claim not in denies and answer.denials.says(claim)]
@@ -114,38 +115,40 @@ def _note(word: str, facts: Iterable[str]) -> str | None:
     return f"{word}: {text if len(text) <= 100 else text[:99] + '…'}" if text else None
 
 
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
+def normal(text: str) -> str:
+    """A text in which the same is written the same way."""
+    return unicodedata.normalize("NFKC", _CIRCLED.sub(" ", text)).replace("’", "'")
 
 
 def _holds(text: str, name: str) -> bool:
-    """Whether a text has a name, as a word of its own where it is Latin."""
+    """Whether a text has a name; a Latin one as a word of its own, hyphens and a plural's ending aside."""
     if not name.isascii():
-        return name in text
-    return re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", text) is not None
+        return name in text.lower()
+    letters = r"[\s-]?".join(map(re.escape, name.replace("-", "").removesuffix("s")))
+    return re.search(rf"(?<![a-z0-9]){letters}s?(?![a-z0-9])", text, re.IGNORECASE | re.ASCII) is not None
 
 
 def find_facts(text: str) -> Stated:
     """What a text states."""
-    text = _normal(text)
+    text = normal(text)
     chinese = 2 * len(re.findall(rf"[{_HAN}]", text)) > len(re.findall(r"[A-Za-z]", text))
-    names: dict[str, str] = {match[1].casefold(): match[1] for match in _QUOTED.finditer(text)}
+    names: dict[str, str] = {match[1].lower(): match[1] for match in _QUOTED.finditer(text)}
     quantities: dict[Quantity, str] = {}
     rest = text
     for match in _CODE.finditer(text):
-        names[match[0].casefold()] = match[0]
-        rest = _blank(rest, *match.span(), " ")
+        names[match[0].lower()] = match[0]
+        rest = _blank(rest, *match.span())
     for found in find_quantities(rest):
         quantities.setdefault(found.quantity, text[found.start : found.end].strip())
-        rest = _blank(rest, found.start, found.end, "0")
-    words = _latin_names(rest) if chinese else [*_capitalised(rest), *_ACRONYM.findall(rest)]
-    names |= {word.casefold(): word for word in words}
+        rest = _blank(rest, found.start, found.end)
+    words = _latin_names(rest) if chinese else _capitalised(rest)
+    names |= {word.lower(): word for word in words}
     names |= {match[0]: match[0] for match in _PLACE.finditer(_NO_PLACE.sub(" ", rest))}
     return Stated(quantities, names, find_denials(text))
 
 
-def _blank(text: str, start: int, end: int, filling: str) -> str:
-    return text[:start] + filling * (end - start) + text[end:]
+def _blank(text: str, start: int, end: int) -> str:
+    return text[:start] + " " * (end - start) + text[end:]
 
 
 def _latin_names(text: str) -> list[str]:
@@ -153,12 +156,15 @@ def _latin_names(text: str) -> list[str]:
 
 
 def _capitalised(text: str) -> list[str]:
-    """Words with a capital that do not begin a sentence; none of lines that are set in capitals, as titles are."""
+    """Words with a capital that do not begin a sentence, and acronyms; few of lines in capitals, as titles are."""
     names: list[str] = []
     for line in text.splitlines():
         words = list(_LATIN.finditer(line))
         capitals = [word for word in words if word[0][0].isupper()]
-        if len(words) > 3 and 3 * len(capitals) > 2 * len(words):
+        title = len(words) > 3 and 3 * len(capitals) > 2 * len(words) and not line.rstrip().endswith((".", "?"))
+        if not (title and line.upper() == line):
+            names += _ACRONYM.findall(line)
+        if title:
             continue
         for word in capitals:
             begins = _SENTENCE.search(line[: word.start()])
