@@ -59,6 +59,14 @@ def test_a_mistake_in_an_own_metric_is_a_line_of_the_spec(measured: Lab, cli: Ca
     assert "brevity.py:1" in said.err
 
 
+def test_an_argument_without_a_name_is_not_dropped(measured: Lab, cli: Callable) -> None:
+    measured.edit("{words: 4}", "4")
+    said = cli("plan", measured.folder)
+    assert said.code == 2
+    assert "metric 'metrics/brevity.py:brevity' is given 4 without a name" in said.err
+    assert "{metrics/brevity.py:brevity: {ARGUMENT: 4}}" in said.err
+
+
 def test_a_metric_may_not_be_called_like_a_number_that_answers_have(measured: Lab, cli: Callable) -> None:
     measured.edit("{words: 4}", "{words: 4, name: list_usd}")
     said = cli("plan", measured.folder)

@@ -151,7 +151,7 @@ def test_params_tags_and_times_come_from_the_records(projected: tuple[MlflowClie
     assert parent.info.status == "FINISHED"
     (dataset,) = terse.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("products.jsonl", "d" * 12)
-    provenance = {f"scored_by.{s['name']}": s["provenance"] for s in results.run.lock["scorers"]}
+    provenance = {f"scored_by.{m}": s["provenance"] for s in results.run.lock["scorers"] for m in s["metrics"]}
     assert provenance
     assert all(provenance.items() <= run.data.tags.items() for run in (parent, *children.values()))
 

@@ -11,6 +11,10 @@ from paretoken.testing.scorers import ScorerSuite
 METRICS = '''
 """Metrics of a shop."""
 
+import functools
+import json
+import sys
+
 def politeness(answer, *, strict=False):
     """Whether it says please."""
     return "please" in answer.lower() and (not strict or "thank" in answer.lower())
@@ -31,11 +35,32 @@ def broken(answer):
     total = 1
     return total / len(answer)
 
+def read(answer):
+    return json.loads(answer)
+
+def leave(answer):
+    sys.exit(3)
+
+async def later(answer):
+    raise KeyError(answer)
+
+def lent(answer, *, folder="a", reference_=0, **rest):
+    return len(folder) + len(rest)
+
+@functools.lru_cache
+def cached(answer):
+    return len(answer)
+
+partial = functools.partial(lent, folder="b")
+
+class Bare:
+    pass
+
 class Shout:
     name, metrics, needs_reference, ranges, provenance = "shout", ("shout",), False, {"shout": (0, 1)}, "shout 1"
 
-    def __init__(self, mark="!"):
-        self.mark = mark
+    def __init__(self, mark="!", language="-"):
+        self.mark, self.language = 1 / len(mark) and mark, language
 
     async def score(self, items):
         from paretoken.core.protocols import Scored
@@ -87,6 +112,18 @@ def test_a_function_of_a_file(folder):
     assert one(load_metric("metrics/shop.py:Shout", folder, mark="?"), "What?").value == 1.0
 
 
+def test_arguments_may_be_called_anything(folder):
+    assert one(load_metric("metrics/shop.py:lent", folder, folder="abc"), "").value == 3.0
+    assert one(load_metric("metrics/shop.py:lent", folder, told=1, found=2), "").value == 3.0
+    assert one(load_metric("metrics/shop.py:cached", folder), "four").value == 4.0
+
+
+def test_a_class_is_told_of_the_experiment_what_it_takes(folder):
+    told = {"language": "zh", "folder": folder, "references": ()}
+    assert load_metric("metrics/shop.py:Shout", folder, told).language == "zh"
+    assert load_metric("metrics/shop.py:Shout", folder, told, language="en").language == "en"
+
+
 def test_a_missing_reference_is_a_reason_without_a_call(folder):
     scorer = load_metric("metrics/shop.py:overlap", folder)
     assert scorer.needs_reference
@@ -104,20 +141,29 @@ def test_what_is_no_score(folder):
         one(load_metric("metrics/shop.py:odd", folder, range=[0, 1]), "else")
 
 
-def test_a_failure_names_line_and_sample(folder):
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("broken", "    return total / len(answer)", "ZeroDivisionError: division by zero"),
+        ("read", "    return json.loads(answer)", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ("leave", "    sys.exit(3)", "SystemExit: 3"),
+        ("later", "    raise KeyError(answer)", "KeyError: ''"),
+    ],
+)
+def test_a_failure_names_the_line_of_the_users_file_and_the_sample(folder, name, text, said):
     with pytest.raises(ScoreError) as caught:
-        one(load_metric("metrics/shop.py:broken", folder), "")
-    line = METRICS.splitlines().index("    return total / len(answer)") + 1
-    assert str(caught.value) == (
-        f"metric 'broken' failed on sample 'S7': ZeroDivisionError: division by zero (shop.py:{line})"
-    )
+        one(load_metric(f"metrics/shop.py:{name}", folder, name="mine"), "")
+    line = METRICS.splitlines().index(text) + 1
+    assert str(caught.value) == f"metric 'mine' failed on sample 'S7': {said} (shop.py:{line} in {name})"
 
 
 def test_provenance_follows_the_file_and_the_arguments(folder, tmp_path):
     first = load_metric("metrics/shop.py:politeness", folder).provenance
     assert first.startswith("shop.py:politeness sha256:")
     assert load_metric("metrics/shop.py:politeness", folder, strict=True).provenance != first
+    loaded = load_metric("metrics/shop.py:politeness", folder)
     (folder / "metrics" / "shop.py").write_text(METRICS.replace("please", "kindly"))
+    assert (loaded.provenance, one(loaded, "Please sit.").value) == (first, 1.0)  # it goes on as it was loaded
     changed = load_metric("metrics/shop.py:politeness", folder)
     assert changed.provenance != first
     assert one(changed, "Kindly sit.").value == 1.0
@@ -134,7 +180,16 @@ def test_provenance_follows_the_file_and_the_arguments(folder, tmp_path):
         ("metrics/shop.py:polite", {}, "Did you mean 'politeness'"),
         ("metrics/shop.py:politeness", {"stict": True}, "Did you mean 'strict'"),
         ("metrics/shop.py:politeness", {"range": [1, 0]}, "lowest and highest"),
+        ("metrics/shop.py:politeness", {"name": "two words"}, "Give a name without spaces"),
+        ("metrics/shop.py:politeness", {"answer": "x"}, "does not take 'answer' from the spec"),
+        ("metrics/shop.py:lent", {"input": "x"}, "does not take 'input' from the spec"),
+        ("metrics/shop.py:partial", {}, "is no function"),
+        ("metrics/shop.py:Bare", {}, "Bare is no scorer: it has no name, metrics"),
         ("metrics/shop.py:Shout", {"loud": 1}, "loud"),
+        ("metrics/shop.py:Shout", {"mark": ""}, "Shout cannot be made: ZeroDivisionError"),
+        ("leaving.py:x", {}, "leaving.py:2: SystemExit"),
+        ("needs.py:placed", {}, "does not take an answer by name"),
+        ("needs.py:unnamed", {}, "needs 'x', which no sample has"),
         ("broken.py:x", {}, "broken.py:2"),
         ("failing.py:x", {}, "failing.py:3"),
         ("needs.py:needs", {}, "needs 'weights', which no sample has"),
@@ -144,7 +199,9 @@ def test_provenance_follows_the_file_and_the_arguments(folder, tmp_path):
 def test_bad_input_is_said_before_anything_is_spent(folder, reference, arguments, message):
     (folder / "broken.py").write_text("def x(answer):\nreturn 1\n")
     (folder / "failing.py").write_text("\n\nimport nowhere_to_be_found\n")
-    (folder / "needs.py").write_text("def needs(answer, weights):\n    return 1\n\ndef nothing(text):\n    return 1\n")
+    (folder / "leaving.py").write_text("import sys\nsys.exit(2)\n")
+    heads = ("needs(answer, weights)", "nothing(text)", "placed(answer, /)", "unnamed(x, /, answer)")
+    (folder / "needs.py").write_text("".join(f"def {head}:\n    return 1\n\n" for head in heads))
     with pytest.raises(SpecError) as caught:
         load_metric(reference, folder, **arguments)
     assert message in str(caught.value)

@@ -94,10 +94,10 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
     (name, argument), *rest = given.items()
     keywords: dict[str, Any] = dict(rest)
     if re.search(r"\.py:\w+$", name):
-        return load_metric(name, told["folder"], **(argument if isinstance(argument, dict) else {}), **keywords)
+        return load_metric(name, told["folder"], told, **_by_name(name, argument, keywords))
     factory = load("paretoken.scorers", name)
     if is_metric(factory):
-        return make_scorer(factory, {**(argument if isinstance(argument, dict) else {}), **keywords})
+        return make_scorer(factory, _by_name(name, argument, keywords))
     accepted = inspect.signature(factory).parameters
     if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
         keywords = {**argument, **keywords}
@@ -113,6 +113,14 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
         fix = f"It takes: {takes}." if takes else "It takes no arguments."
         raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
     return cast("Scorer", factory(*positional, **keywords))
+
+
+def _by_name(name: str, argument: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of an own metric, which takes them by name only."""
+    if not isinstance(argument, dict | None):
+        raise SpecError(f"metric {name!r} is given {argument!r} without a name.",
+                        fix=f"Say what it is: {{{name}: {{ARGUMENT: {argument!r}}}}}.")  # fmt: skip
+    return {**{str(key): value for key, value in (argument or {}).items()}, **keywords}
 
 
 def check_comparing(

@@ -98,8 +98,9 @@ class Projection:
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": "paretoken",
             **{
-                f"scored_by.{metric_key(scorer['name'])}": scorer["provenance"][:TAG_CHARS]
+                f"scored_by.{metric_key(metric)}": scorer["provenance"][:TAG_CHARS]
                 for scorer in self._lock["scorers"]
+                for metric in scorer["metrics"]
             },
         }
         run = self._client.create_run(self._experiment, start_time=start_ms, tags=common | tags, run_name=name)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 GIVEN = ("answer", "reference", "references", "input", "fields")
 """What a function is given of an item, by the names of its parameters."""
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_FAILURES = (Exception, SystemExit)
+"""What a user's code may raise and must not end the run without a word."""
+_PROMISED = ("name", "metrics", "needs_reference", "ranges", "provenance", "score")
 
 
 class FunctionScorer:
@@ -48,21 +52,26 @@ class FunctionScorer:
         range: Sequence[float] | None = None,  # noqa: A002 - the spec's word
         arguments: Mapping[str, object] | None = None,
     ) -> None:
-        self.name = name or function.__name__
+        self.name = function.__name__ if name is None else name
+        if not isinstance(self.name, str) or not self.name or any(map(str.isspace, self.name)):
+            raise SpecError(f"metric {function.__name__!r} is named {name!r}.", fix="Give a name without spaces.")
         self.metrics: tuple[str, ...] = (self.name,)
         self._function, self._arguments = function, dict(arguments or {})
-        parameters = inspect.signature(function).parameters
+        signature = inspect.signature(function).parameters
+        parameters = {p: of for p, of in signature.items() if of.kind in _BY_NAME}
         own = [p for p in parameters if p not in GIVEN]
         if "answer" not in parameters:
             raise SpecError(
-                f"metric {function.__name__!r} does not take an answer.", fix="Give it a parameter `answer`."
+                f"metric {function.__name__!r} does not take an answer by name.", fix="Give it a parameter `answer`."
             )
+        takes_any = any(of.kind is inspect.Parameter.VAR_KEYWORD for of in signature.values())
         for argument in self._arguments:
-            if argument not in own:
-                raise SpecError(f"metric {function.__name__!r} does not take {argument!r}.",
+            if argument in GIVEN or (argument not in own and not takes_any):
+                raise SpecError(f"metric {function.__name__!r} does not take {argument!r} from the spec.",
                                 fix=suggest(argument, [*own, "name", "range"]))  # fmt: skip
-        empty, open_ = inspect.Parameter.empty, (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        needed = [p for p in own if parameters[p].default is empty and parameters[p].kind not in open_]
+        empty, positional = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_ONLY
+        bare = [p for p, of in signature.items() if of.kind is positional and of.default is empty]
+        needed = [*bare, *(p for p in own if parameters[p].default is empty)]
         lacking = [p for p in needed if p not in self._arguments]
         if lacking:
             raise SpecError(f"metric {function.__name__!r} needs {lacking[0]!r}, which no sample has.",
@@ -71,14 +80,13 @@ class FunctionScorer:
         wanted = [p for p in ("reference", "references") if p in parameters]
         self.needs_reference = any(parameters[p].default is inspect.Parameter.empty for p in wanted)
         self.ranges = _ranges(self.name, getattr(function, "range", None) if range is None else range)
-
-    @property
-    def provenance(self) -> str:
-        """File and its hash, function, arguments."""
-        file = inspect.getsourcefile(self._function)
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file and Path(file).is_file() else "-"
-        arguments = json.dumps(self._arguments, sort_keys=True, default=str, ensure_ascii=False)
-        return f"{Path(file or '-').name}:{self._function.__name__} sha256:{digest} {arguments}"
+        source = inspect.unwrap(function)
+        self._awaited = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(source)
+        self._file = inspect.getsourcefile(source) or "-"
+        # Now and not when asked: the file may be edited while a run goes on with the function it has loaded.
+        digest = hashlib.sha256(Path(self._file).read_bytes()).hexdigest()[:12] if Path(self._file).is_file() else "-"
+        written = json.dumps(self._arguments, sort_keys=True, default=str, ensure_ascii=False)
+        self.provenance = f"{Path(self._file).name}:{function.__name__} sha256:{digest} {written}"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Call the function for every item, shape `(n, 1)`.
@@ -86,7 +94,7 @@ class FunctionScorer:
         Raises:
             ScoreError: It fails, or returns what is no score; names the line and the sample.
         """
-        if inspect.iscoroutinefunction(self._function):
+        if self._awaited:
             return [[self._scored(item, await self._await(item))] for item in items]
         return await asyncio.to_thread(lambda: [[self._scored(item, self._call(item))] for item in items])
 
@@ -96,19 +104,21 @@ class FunctionScorer:
         given = {name: getattr(item, name) for name in self._given}
         try:
             return self._function(**given, **self._arguments)
-        except Exception as error:
+        except _FAILURES as error:
             raise self._failure(item, error) from error
 
     async def _await(self, item: ScoreItem) -> object:
         called = self._call(item)
         try:
             return await called if inspect.isawaitable(called) else called
-        except Exception as error:
+        except _FAILURES as error:
             raise self._failure(item, error) from error
 
-    def _failure(self, item: ScoreItem, error: Exception) -> ScoreError:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}:{frame.lineno}"
+    def _failure(self, item: ScoreItem, error: BaseException) -> ScoreError:
+        """What went wrong, at the line of the user's file that led there, however deep it then went."""
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = next((f for f in reversed(frames) if f.filename == self._file), frames[-1])
+        where = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
         return ScoreError(f"metric {self.name!r} failed{_of(item)}: {type(error).__name__}: {error} ({where})")
 
     def _scored(self, item: ScoreItem, returned: object) -> Scored:
@@ -130,12 +140,18 @@ class FunctionScorer:
         return Scored(self.name, number, reason)
 
 
-def load_metric(reference: str, folder: Path | str = ".", **arguments: Any) -> Scorer:
+def load_metric(
+    reference: str, folder: Path | str = ".", told: Mapping[str, object] | None = None, /, **arguments: Any
+) -> Scorer:
     """The scorer that a spec means by `path.py:name`.
+
+    The file stands alone: it may import installed packages, but not its neighbours, whose changes its hash, and so the
+    provenance of its scores, would not show.
 
     Args:
         reference: A Python file and, after a colon, a function in it, or a class that makes scorers.
         folder: What the path is relative to.
+        told: What a class is told of the experiment where it takes it, e.g. `language`.
         arguments: Of a function `name`, `range` and its own; of a class all that it takes.
 
     Raises:
@@ -147,24 +163,44 @@ def load_metric(reference: str, folder: Path | str = ".", **arguments: Any) -> S
     known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
     if not callable(found):
         raise SpecError(f"{path} has no function {attribute!r}.", fix=suggest(attribute, known or ["nothing"]))
-    return make_scorer(found, arguments)
+    return make_scorer(found, arguments, told)
 
 
-def make_scorer(found: Callable[..., Any], arguments: Mapping[str, Any]) -> Scorer:
+def make_scorer(
+    found: Callable[..., Any], arguments: Mapping[str, Any], told: Mapping[str, object] | None = None
+) -> Scorer:
     """A scorer of a class that makes scorers, or of a plain function.
 
     Raises:
-        SpecError: It does not take the arguments.
+        SpecError: It does not take the arguments, or is neither.
     """
     if inspect.isclass(found):
-        try:
-            inspect.signature(found).bind(**arguments)
-        except TypeError as error:
-            raise SpecError(f"{found.__name__}: {error}.") from error
-        return cast("Scorer", found(**arguments))
+        return _of_class(found, arguments, told or {})
+    if not inspect.isfunction(inspect.unwrap(found)):
+        raise SpecError(f"{found!r} is no function.", fix="Write `def`, and call it from there.")
     options = {option: arguments[option] for option in ("name", "range") if option in arguments}
     rest = {name: value for name, value in arguments.items() if name not in options}
     return FunctionScorer(found, **options, arguments=rest)
+
+
+def _of_class(found: type, arguments: Mapping[str, Any], told: Mapping[str, object]) -> Scorer:
+    accepted = inspect.signature(found).parameters
+    given = {**{name: value for name, value in told.items() if name in accepted}, **arguments}
+    try:
+        inspect.signature(found).bind(**given)
+    except TypeError as error:
+        takes = ", ".join(name for name in accepted if name not in told) or "nothing"
+        raise SpecError(f"{found.__name__}: {error}.", fix=f"It takes: {takes}.") from error
+    try:
+        scorer = found(**given)
+    except SpecError:
+        raise
+    except _FAILURES as error:
+        raise SpecError(f"{found.__name__} cannot be made: {type(error).__name__}: {error}.") from error
+    if lacking := [name for name in _PROMISED if not hasattr(scorer, name)]:
+        raise SpecError(f"{found.__name__} is no scorer: it has no {', '.join(lacking)}.", fix="See `ScorerSuite` in "
+                        "paretoken.testing.scorers, or write a plain function.")  # fmt: skip
+    return cast("Scorer", scorer)
 
 
 def is_metric(found: object) -> bool:
@@ -187,7 +223,7 @@ def _load_module(file: Path) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except _FAILURES as error:
         del sys.modules[name]
         if isinstance(error, SyntaxError):
             line, said = error.lineno, error.msg
