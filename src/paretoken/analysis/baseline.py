@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +14,7 @@ from paretoken.analysis.abtest import AbTest
 from paretoken.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from paretoken.analysis.panel import Panel
     from paretoken.analysis.results import Results
@@ -32,8 +32,9 @@ class Baseline:
         run, at: The run and when it began.
         label, prompt, model, params: The variant.
         provenance: By metric, what its scores depend on.
-        contents: Hash of input and reference by sample id.
-        values: By metric, and of `list_usd`, the value of each sample: a mean over repeats.
+        contents: Hash of input and references by id of every sample that was put to it.
+        values: By metric, and of `list_usd`, the value of each sample that has one: a mean over repeats.
+        ranges: By metric, the ends of its scale, where it has some.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Baseline:
     provenance: Mapping[str, str]
     contents: Mapping[str, str]
     values: Mapping[str, Mapping[str, float]]
+    ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @classmethod
     def freeze(cls, results: Results, reference: str | None = None) -> Baseline:
@@ -79,15 +81,24 @@ class Baseline:
         if not any(values.get(metric) for metric in metrics):
             raise SpecError(f"{results.labels[id_]!r} has no scores in {run.id}.", fix="Freeze another variant.")
         variant = next(row for row in lock["variants"] if row["id"] == id_)
+        contents = contents_of(results.samples, lock["dataset"]["hash"])
+        asked = {s: contents.get(s, "") for s, was in zip(panel.samples, panel.asked[row], strict=True) if was}
+        ranges = {name: list(ends) for s in lock["scorers"] for name, ends in s.get("ranges", {}).items()}
         return cls(
             run.id, run.started_at, str(lock["question"]), id_, variant["label"], variant["prompt"], variant["model"],
-            variant["params"], provenance_of(lock), contents_of(results.samples, lock["dataset"]["hash"]), values,
+            variant["params"], provenance_of(lock), asked, values, ranges,
         )  # fmt: skip
 
     @property
     def name(self) -> str:
         """The variant and its run."""
         return f"{self.label} of {self.run}"
+
+    @property
+    def lacking(self) -> dict[str, int]:
+        """How many samples lack a score, by metric."""
+        counts = {name: len(self.contents) - len(self.values.get(name, {})) for name in self.provenance}
+        return {name: count for name, count in counts.items() if count}
 
 
 def provenance_of(lock: Mapping[str, Any]) -> dict[str, str]:
@@ -114,10 +125,16 @@ class Held:
     baseline: Baseline
 
     @cached_property
-    def unlike(self) -> list[str]:
-        """Metrics that the baseline's scores were made for in another way, each as a sentence."""
+    def refused(self) -> dict[str, str]:
+        """Metrics that are not compared with the baseline, each with a sentence that says why."""
         declared = AbTest.of(self.results.run.lock, FROZEN, ["-"]).metrics
-        return unlike(self.baseline, provenance_of(self.results.run.lock), declared)
+        return refused(self.baseline, provenance_of(self.results.run.lock), declared)
+
+    @property
+    def itself(self) -> bool:
+        """Whether the frozen variant is of this very run; a fresh checkout's run has its id, but other answers."""
+        run = self.results.run
+        return (self.baseline.run, self.baseline.at) == (run.id, run.started_at)
 
     @cached_property
     def _test(self) -> AbTest:
@@ -126,22 +143,22 @@ class Held:
         ids = [summary.variant for summary in self.results.summaries]
         if race is not None:
             ids = [id_ for id_ in ids if id_ in race.chosen]
-        frozen_here = self.baseline.variant if self.baseline.run == self.results.run.id else None
+        frozen_here = self.baseline.variant if self.itself else None
         test = AbTest.of(self.results.run.lock, FROZEN, [id_ for id_ in ids if id_ != frozen_here] or ["-"])
         if race is not None or self.results.run.status != "finished":
             test = test.anytime()
-        own = provenance_of(self.results.run.lock)
-        metrics = tuple(m for m in test.metrics if self.baseline.provenance.get(m) in (None, own[m]))
-        frozen_ends = {name: (min(v.values()), max(v.values())) for name, v in self.baseline.values.items() if v}
+        metrics = tuple(m for m in test.metrics if m not in self.refused)
+        costs = self.baseline.values.get("list_usd", {}).values()
         scores = next(iter((test.ranges or {}).values()), {})
+        scales = {name: (low, high) for name, (low, high) in self.baseline.ranges.items()}
         return replace(
             test,
-            metrics=metrics or test.metrics,
+            metrics=metrics,
             margins={name: margin for name, margin in test.margins.items() if name in (*metrics, "list_usd")},
             labels={**test.labels, FROZEN: self.baseline.name},
             ranges={
                 **(test.ranges or {}),
-                FROZEN: {**frozen_ends, **scores, "list_usd": frozen_ends.get("list_usd", (0.0, 0.0))},
+                FROZEN: {**scales, **scores, "list_usd": (min(costs, default=0.0), max(costs, default=0.0))},
             },
             settled=test.settled | {FROZEN},
             confirm=0.0,
@@ -155,7 +172,7 @@ class Held:
         All are one family, with the variants that a race or search left behind.
         """
         test, panel = self._test, self._panel
-        if test.treatments == ("-",) or not panel.samples:
+        if test.treatments == ("-",) or not test.metrics or not panel.samples:
             return []
         race = self.results.race
         unseen = 0 if race is None else len(self.results.labels) - len(test.treatments)
@@ -186,11 +203,25 @@ class Held:
         return replace(panel, variants=[*panel.variants, FROZEN], asked=asked, values=values)
 
     @property
+    def nothing(self) -> str | None:
+        """Why no variant is compared; None where one is."""
+        race = self.results.race
+        if self.comparisons:
+            return None
+        if self.refused and not self._test.metrics:
+            return "; ".join(self.refused.values())
+        if race is not None and not race.chosen:
+            return f'the race chose no variant to hold against the baseline "{self.baseline.name}"'
+        if self.itself and self._test.treatments == ("-",):
+            return f'this run\'s "{self.baseline.label}" is the baseline itself ({self.baseline.run})'
+        return f'no sample of this run is in the baseline "{self.baseline.name}" unchanged'
+
+    @property
     def sentences(self) -> list[str]:
         """What is to be said, one sentence each: what cannot be compared first."""
-        if not self.comparisons and not self.unlike:
-            return [f'no sample of this run is in the baseline "{self.baseline.name}" unchanged']
-        return [*self.unlike, *(self._sentence(c, j) for c in self.comparisons for j in c.quality)]
+        if self.nothing is not None:
+            return list(self.refused.values()) if not self._test.metrics else [*self.refused.values(), self.nothing]
+        return [*self.refused.values(), *(self._sentence(c, j) for c in self.comparisons for j in c.quality)]
 
     def _sentence(self, comparison: Comparison, judgement: Judgement) -> str:
         d = judgement.difference
@@ -204,11 +235,16 @@ class Held:
         return f"{told}: {size} on {d.n} samples"
 
 
-def unlike(baseline: Baseline, provenance: Mapping[str, str], metrics: tuple[str, ...]) -> list[str]:
-    """Metrics whose scores must not be compared with the baseline's, each as a sentence."""
-    return [
-        f"{metric} is not compared with the baseline: its scores were made by {frozen!r}, these by "
-        f"{provenance[metric]!r}; run the frozen variant again and freeze that run"
-        for metric in metrics
-        if (frozen := baseline.provenance.get(metric)) is not None and frozen != provenance[metric]
-    ]
+def refused(baseline: Baseline, provenance: Mapping[str, str], metrics: Iterable[str]) -> dict[str, str]:
+    """Metrics whose scores must not be compared with the baseline's, each with a sentence that says why."""
+    told = {}
+    for metric in metrics:
+        frozen = baseline.provenance.get(metric)
+        if frozen is None or not baseline.values.get(metric):
+            told[metric] = f"{metric} is not compared with the baseline: it has no scores of it; freeze a run that has"
+        elif frozen != provenance[metric]:
+            told[metric] = (
+                f"{metric} is not compared with the baseline: its scores were made by {frozen!r}, these by "
+                f"{provenance[metric]!r}; run the frozen variant again and freeze that run"
+            )
+    return told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
+from paretoken.analysis.difference import smaller_is_better
 from paretoken.analysis.verdict import Finding
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
@@ -51,7 +52,7 @@ class Gate:
         if on_baseline:
             before, _, after = " ".join(text.split()).partition(_BELOW)
             quantity, rest = before.strip() or ANY, f"worse{after}"
-            quantities = [name for name in quantities if name != "list_usd"]
+            quantities = [name for name in quantities if not smaller_is_better(name)]
         else:
             quantity, _, rest = text.strip().partition(" ")
         known = [*get_args(Finding), *_SYNONYMS]

@@ -32,7 +32,9 @@ def freeze(
         return print_json({"file": str(file), "baseline": _body(frozen), "before": before and _body(before)})
     say(f"frozen: {_words(frozen)}")
     if before is not None:
-        say(f"before: {_words(before)}")
+        say(f"replaced: {_words(before)}")
+    for metric, count in frozen.lacking.items():
+        say(f"left out: {count} of {len(frozen.contents)} samples, which have no {metric}")
     return say(f"file: {file}")
 
 
@@ -41,9 +43,17 @@ def show(run: RunName = "last", as_json: Json = False) -> None:
     """What is frozen, and how a run compares with it."""
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
-    from paretoken.experiment.baseline import hold, spec_file
+    from paretoken.experiment.baseline import frozen_beside, hold, spec_file
 
-    results = open_run(run)
+    try:
+        results = open_run(run)
+    except SpecError as no_run:  # a fresh checkout has the file, but no records
+        if (frozen := frozen_beside(Path(run))) is None:
+            raise
+        if as_json:
+            return print_json({"baseline": _body(frozen), "run": None, "sentences": []})
+        say(f"frozen: {_words(frozen)}")
+        return say(f"compared with nothing: {no_run}")
     held = hold(results)
     if held is None:
         raise SpecError("nothing is frozen for this question.", fix=f"`paretoken baseline set {results.run.id}` "
@@ -68,7 +78,7 @@ def rm(spec: SpecPath, as_json: Json = False) -> None:
 def _body(frozen: Baseline) -> dict[str, Any]:
     means = {name: sum(v.values()) / len(v) for name, v in frozen.values.items() if v}
     kept = {name: value for name, value in asdict(frozen).items() if name not in ("contents", "values")}
-    return {**kept, "samples": len(frozen.contents), "means": means}
+    return {**kept, "samples": len(frozen.contents), "lacking": frozen.lacking, "means": means}
 
 
 def _words(frozen: Baseline) -> str:

@@ -206,6 +206,7 @@ def compare(
     """Paired differences with intervals, and a verdict in words."""
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
+    from paretoken.experiment.baseline import hold
     from paretoken.report.comparisons import difference_rows, noise_rows, segment_rows
 
     results = open_run(run)
@@ -214,6 +215,8 @@ def compare(
     pairs = results.comparisons if control is None or treatment is None else [results.compare(control, treatment)]
     declared = control is None
     if as_json:
+        held = hold(results) if declared else None
+        pairs = [*pairs, *([] if held is None else held.comparisons)]
         return print_json([asdict(pair) | {"sentence": pair.sentence, "verdict": pair.verdict} for pair in pairs])
     if not pairs:
         say("there is nothing to compare: fewer than two variants have answers")
@@ -247,6 +250,7 @@ def report(
 ) -> None:
     """Findings in Markdown; with --mlflow also the MLflow runs, from the records alone."""
     from paretoken.experiment.archive import open_run, track_run
+    from paretoken.experiment.baseline import hold
     from paretoken.report.tables import findings
 
     results = open_run(run)
@@ -254,8 +258,8 @@ def report(
         track_run(results)
         _say_tracking(results, say=note)
     if as_json:
-        return print_json(_results_body(results) | {"findings": findings(results)})
-    return say(findings(results))
+        return print_json(_results_body(results) | {"findings": findings(results, held=hold(results))})
+    return say(findings(results, held=hold(results)))
 
 
 def _results_body(results: Results) -> dict[str, Any]:
@@ -325,9 +329,8 @@ def _save_junit(outcome: Outcome, path: Path) -> None:
     from paretoken.report.junit import save_junit
 
     error = "" if outcome.ending.error is None else str(outcome.ending.error)
-    broken = [] if outcome.broken_promise is None else [outcome.broken_promise]
     try:
-        save_junit(outcome.results, outcome.gates, path, held=outcome.held, error=error, broken=broken)
+        save_junit(outcome.results, outcome.gates, path, held=outcome.held, error=error, broken=outcome.broken)
     except OSError as problem:
         raise SpecError(f"cannot be written: {problem}.", file=path) from problem
 

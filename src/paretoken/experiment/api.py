@@ -14,7 +14,7 @@ from paretoken.core.errors import ParetokenError, SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone, make_trackers
-from paretoken.experiment.baseline import check_baseline, hold
+from paretoken.experiment.baseline import check_baseline, hold, load_baseline
 from paretoken.experiment.design import RACING
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.findings import Findings, kept_findings, open_study_of
@@ -81,7 +81,15 @@ class Outcome:
             for c in (on_baseline if gate.on_baseline else self.results.all_comparisons)
             if (names := gate.failures(c))
         ]
-        return found + ([] if self.broken_promise is None else [self.broken_promise])
+        return found + self.broken
+
+    @property
+    def broken(self) -> list[str]:
+        """Gates that failed, in words, and are about no single question: of what could not be asked at all, too."""
+        nothing = None if self.held is None or self.held.itself else self.held.nothing
+        strict = [gate for gate in self.gates if gate.on_baseline and "undecided" in gate.findings]
+        unasked = [f"{gate.text}: {nothing}" for gate in strict if nothing is not None]
+        return unasked + ([] if self.broken_promise is None else [self.broken_promise])
 
     @property
     def broken_promise(self) -> str | None:
@@ -232,19 +240,22 @@ async def run_async(
 
 
 def _gates(design: Design, conditions: Sequence[str]) -> tuple[Gate, ...]:
+    load_baseline(design.path.resolve())  # a broken one is told now, not after the run
     if not conditions:
         return ()
-    if any("below baseline" in condition for condition in conditions):
-        check_baseline(design)
-    elif design.plan["kind"] in RACING:
-        raise SpecError("a race compares no treatment with a control, so nothing can fail it.", file=design.path,
-                        field="plan", fix="Leave --fail-if out, or gate on an A/B test.")  # fmt: skip
     from paretoken.analysis.abtest import AbTest
     from paretoken.analysis.gate import Gate
 
     control = design.variants[0].id  # of a grid: the questions are the same for all
     test = AbTest.of(design.lock, "" if design.plan["kind"] == "abtest" else control, [v.id for v in design.variants])
-    return tuple(Gate.parse(text, test.quantities()) for text in conditions)
+    gates = tuple(Gate.parse(text, test.quantities()) for text in conditions)
+    on_baseline = [gate for gate in gates if gate.on_baseline]
+    if design.plan["kind"] in RACING and len(on_baseline) < len(gates):
+        raise SpecError("a race compares no treatment with a control, so nothing can fail it.", file=design.path,
+                        field="plan", fix='Gate on "below baseline", or gate an A/B test.')  # fmt: skip
+    if on_baseline:
+        check_baseline(design, on_baseline)
+    return gates
 
 
 def _open_run(design: Design, database: Database, found: dict[str, Any], fresh: bool, clock: Clock) -> RunInfo:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
+from paretoken.experiment.source import SPEC_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paretoken.analysis.baseline import Baseline, Held
+    from paretoken.analysis.gate import Gate
     from paretoken.analysis.results import Results
     from paretoken.experiment.design import Design
 
@@ -26,19 +31,33 @@ def load_baseline(spec: Path) -> Baseline | None:
     Raises:
         SpecError: The file cannot be read.
     """
-    from paretoken.analysis.baseline import Baseline
-
     file = spec.parent / BASELINE_NAME
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
-        if body.pop("form") != FORM:
-            raise ValueError("it is of another version")
-        return Baseline(**body)
+        return _read(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (TypeError, ValueError, OSError) as error:
         raise SpecError(f"this is no baseline: {error}.", fix="Freeze one with `paretoken baseline set RUN`.",
                         file=file) from error  # fmt: skip
+
+
+def _read(text: str) -> Baseline:
+    """The baseline in a file's text; people merge such files by hand, so nothing in it is taken on trust."""
+    from paretoken.analysis.baseline import Baseline
+
+    body = json.loads(text)
+    if not isinstance(body, dict) or body.pop("form", None) != FORM:
+        raise ValueError("it is of another form")
+    baseline = Baseline(**body)
+    tables = (baseline.params, baseline.provenance, baseline.contents, baseline.ranges, baseline.values)
+    if not all(isinstance(table, dict) for table in (*tables, *dict(baseline.values).values())):
+        raise ValueError("a table is missing")
+    numbers = [n for of in baseline.values.values() for n in of.values()]
+    if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+        raise ValueError("a value is no number")
+    if not all(len(ends) == 2 for ends in baseline.ranges.values()):
+        raise ValueError("a range has not two ends")
+    return baseline
 
 
 def save_baseline(results: Results, variant: str | None = None) -> tuple[Path, Baseline, Baseline | None]:
@@ -63,8 +82,15 @@ def save_baseline(results: Results, variant: str | None = None) -> tuple[Path, B
         beside.write_text(json.dumps({"form": FORM, **asdict(baseline)}, ensure_ascii=False, indent=1) + "\n", "utf-8")
         os.replace(beside, file)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise SpecError(f"cannot be written: {error}.", file=file) from error
     return file, baseline, before
+
+
+def frozen_beside(spec: Path) -> Baseline | None:
+    """The baseline of a spec, given as its file or folder; None where that is no spec, or nothing is frozen."""
+    file = spec / SPEC_NAME if spec.is_dir() else spec
+    return load_baseline(file) if file.is_file() else None
 
 
 def remove_baseline(spec: Path) -> Path:
@@ -93,25 +119,33 @@ def hold(results: Results) -> Held | None:
     return None if baseline is None else Held(results, baseline)
 
 
-def check_baseline(design: Design) -> None:
+def check_baseline(design: Design, gates: Sequence[Gate]) -> None:
     """Make sure, before anything is spent, that a run can be gated by its question's baseline.
 
+    Args:
+        design: The experiment.
+        gates: Those that are about the baseline.
+
     Raises:
-        SpecError: Nothing is frozen, its scores were made in another way, or it has none of the samples.
+        SpecError: Nothing is frozen, a gate's scores were made in another way, or none of the samples has one.
     """
     from paretoken.analysis.abtest import AbTest
-    from paretoken.analysis.baseline import contents_of, provenance_of, unlike
+    from paretoken.analysis.baseline import contents_of, provenance_of, refused
+    from paretoken.analysis.gate import ANY
 
     baseline = load_baseline(design.path.resolve())
     if baseline is None:
         raise SpecError("there is no baseline to be below.", fix="Freeze one with `paretoken baseline set RUN`.",
                         file=design.path.resolve().parent / BASELINE_NAME)  # fmt: skip
-    metrics = AbTest.of(design.lock, "-", ["-"]).metrics
-    if refused := unlike(baseline, provenance_of(design.lock), metrics):
-        raise SpecError(f"{refused[0]}.", file=design.path)
-    full = design.spec.store.content == "full"
-    bodies = {sample.id: design.content(sample, full=full) for sample in design.dataset.samples}
+    named = {gate.quantity for gate in gates}
+    metrics = [m for m in AbTest.of(design.lock, "-", ["-"]).metrics if ANY in named or m in named]
+    if found := refused(baseline, provenance_of(design.lock), metrics):
+        raise SpecError(f"{next(iter(found.values()))}.", file=design.path)
+    full, drawn = design.spec.store.content == "full", set(design.samples)
+    bodies = {s.id: design.content(s, full=full) for s in design.dataset.samples if s.id in drawn}
     contents = contents_of(bodies, design.dataset.hash)
-    if not any(baseline.contents.get(id_) == content for id_, content in contents.items()):
-        raise SpecError(f"no sample is in the baseline {baseline.name!r} unchanged.", fix="Freeze a run of these "
-                        "samples.", file=design.path)  # fmt: skip
+    shared = {id_ for id_, content in contents.items() if baseline.contents.get(id_) == content}
+    for metric in metrics:
+        if shared.isdisjoint(baseline.values[metric]):
+            raise SpecError(f"no sample is in the baseline {baseline.name!r} unchanged, with {metric}.",
+                            fix="Freeze a run of these samples.", file=design.path)  # fmt: skip

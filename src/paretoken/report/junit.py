@@ -42,8 +42,9 @@ def save_junit(
             own = [gate for gate in gates if not gate.on_baseline]
             _case(suite, results.run.id, comparison, judgement, own)
     for comparison in () if held is None else held.comparisons:
+        own = [gate for gate in gates if gate.on_baseline and held is not None and comparison in held.gated]
         for judgement in comparison.quality:
-            _case(suite, f"{results.run.id}.baseline", comparison, judgement, [g for g in gates if g.on_baseline])
+            _case(suite, f"{results.run.id}.baseline", comparison, judgement, own)
     run = ET.SubElement(suite, "testcase", classname=results.run.id, name="run")
     if error:
         ET.SubElement(run, "error", message=error)

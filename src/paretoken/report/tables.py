@@ -14,6 +14,7 @@ from paretoken.report.race_findings import race_cautions, race_sections
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from paretoken.analysis.baseline import Held
     from paretoken.analysis.difference import PairedDifference
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.front import Standing
@@ -89,15 +90,16 @@ def standing_words(standing: Standing) -> str:
     return f"dominated by {first}" + (f" and {len(others)} more" if others else "")
 
 
-def findings(results: Results, pictures: Sequence[str] = ()) -> str:
+def findings(results: Results, pictures: Sequence[str] = (), held: Held | None = None) -> str:
     """FINDINGS.md: what was asked, what was found, what it cost and how to get there again.
 
     Args:
         results: The run.
         pictures: Names of picture files that lie beside it, to be shown in it.
+        held: The run held against its question's baseline, to be told of; what is frozen is not among the records.
 
     Returns:
-        Markdown; the same text for the same records.
+        Markdown; the same text for the same records and baseline.
     """
     run, lock = results.run, cast("Mapping[str, Any]", results.run.lock)
     reason = f", {run.reason}" if run.reason and run.status != "finished" else ""
@@ -109,6 +111,7 @@ def findings(results: Results, pictures: Sequence[str] = ()) -> str:
         f"{dataset['n']} samples of `{_near(dataset['path'])}` (`{str(dataset['hash'])[:12]}`).",
         "## Verdict",
         bullets(results.verdicts) or "Nothing to compare yet.",
+        *([] if held is None else ["## Against the baseline", bullets(held.sentences)]),
         "## Variants",
         _front_table(results),
         _goals(results),
