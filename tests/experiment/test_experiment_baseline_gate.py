@@ -148,3 +148,9 @@ def test_a_failed_write_leaves_what_was_frozen(frozen, monkeypatch):
         save_baseline(results, "new")
     assert (frozen.folder / BASELINE_NAME).read_bytes() == before
     assert not list(frozen.folder.glob(f"{BASELINE_NAME}?*"))
+
+
+def test_a_real_drop_is_found(frozen):
+    answer(frozen, old=scores(0.6), new=scores(0.54, 1))
+    found = {c.treatment: c.quality[0].finding for c in run(frozen.folder).held.comparisons}
+    assert found["new"] == "worse"
