@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import baselines, experiments, inspection
+from paretoken.cli import baselines, experiments, inspection, reasons
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ for verb in (
     experiments.cheapest,
     experiments.compare,
     experiments.front,
+    reasons.drivers,
+    reasons.explain,
     experiments.report,
     inspection.show,
     inspection.budget,

@@ -1,0 +1,121 @@
+"""What could drive the cost of a call: choices and inputs, never tokens or prices, in which cost is an identity."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+
+from paretoken.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from paretoken.analysis.results import Results
+    from paretoken.core.trials import Variant
+
+Kind = Literal["choice", "input"]
+MOST_LEVELS = 20
+"""Distinct values up to which a column of the data set is a tag."""
+MOST_TAG_CHARS = 40
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
+_LETTER = re.compile(r"[^\W\d_]")
+
+
+@dataclass(frozen=True)
+class Features:
+    """Choices and inputs of calls; what does not vary is left out.
+
+    Attributes:
+        frame: One row per call, one column per feature: numbers, or texts for levels without an order.
+        kinds: Whether a column is a choice of the experimenter or came with the input.
+        groups: What belongs together and must not be torn apart by a cross-validation: the sample, or its cluster.
+        rows: Index of each row's record in the run's table, shape `(n,)`.
+    """
+
+    frame: pd.DataFrame
+    kinds: Mapping[str, Kind]
+    groups: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def build_features(results: Results) -> Features:
+    """Tabulate the choices and inputs of all answered calls, ordered by sample, variant and repeat.
+
+    Raises:
+        SpecError: No call was answered.
+    """
+    import pandas as pd
+
+    table = results.table
+    rank = {name: np.argsort(np.argsort(ids)) for name, ids in (("s", table.sample_ids), ("v", table.variant_ids))}
+    rows = np.lexsort((table.repeat, rank["v"][table.variant], rank["s"][table.sample]))
+    rows = rows[~table.failed[rows]]
+    if not len(rows):
+        raise SpecError(f"{results.run.id} has no answers yet: there is nothing to explain.")
+    variants = pd.DataFrame([_choices(results.variants[id_]) for id_ in table.variant_ids])
+    samples = pd.DataFrame(_inputs(table.sample_ids, results.samples))
+    clusters = {id_: str(results.samples.get(id_, {}).get("cluster") or f"sample/{id_}") for id_ in table.sample_ids}
+    groups = np.unique([clusters[id_] for id_ in table.sample_ids], return_inverse=True)[1]
+    # an edit that a variant lacks is an edit not made; a parameter that it lacks is a level of its own
+    for column in variants:
+        if str(column).startswith("edit: "):
+            variants[column] = variants[column].fillna(0.0)
+    chosen = variants.iloc[table.variant[rows]].reset_index(drop=True)
+    given = samples.iloc[table.sample[rows]].reset_index(drop=True)
+    frame = pd.concat([chosen, given], axis=1)
+    varying = [column for column in frame if frame[column].nunique(dropna=False) > 1]
+    kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in varying}
+    return Features(frame[varying], kinds, groups[table.sample[rows]], rows)
+
+
+def _choices(variant: Variant) -> dict[str, object]:
+    params = dict(variant.params)
+    edits = str(params.pop("edits", "none"))
+    flags = {f"edit: {edit}": 1.0 for edit in edits.split("+") if edit != "none"}
+    return {"prompt": variant.prompt, "model": variant.model, **flags, **params}
+
+
+def _inputs(ids: object, samples: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
+    bodies = [samples.get(id_, {}) for id_ in cast("list[str]", ids)]
+    tags = _tags(bodies)
+    rows: list[dict[str, object]] = []
+    for body in bodies:
+        fields = cast("Mapping[str, object]", body.get("fields") or {})
+        text = body.get("input")
+        told = {} if text is None else {"input length": float(len(str(text))), "language": language_of(str(text))}
+        rows.append(told | {f"tag: {tag}": _level(fields.get(tag)) for tag in tags})
+    return rows
+
+
+def _tags(bodies: list[Mapping[str, object]]) -> list[str]:
+    """Columns of the data set with few, short values, each of them of several samples."""
+    columns: dict[str, list[str]] = {}
+    for body in bodies:
+        texts = {str(body.get(name)) for name in ("input", "reference")}
+        for name, value in cast("Mapping[str, object]", body.get("fields") or {}).items():
+            if isinstance(value, (str, bool)) and str(value) not in texts:
+                columns.setdefault(name, []).append(str(value))
+    return [
+        name
+        for name, values in columns.items()
+        if 2 * len(values) > len(bodies)
+        and 1 < len(set(values)) <= min(MOST_LEVELS, len(values) // 2)
+        and max(map(len, values)) <= MOST_TAG_CHARS
+    ]
+
+
+def _level(value: object) -> str:
+    return "(none)" if value is None else str(value)
+
+
+def language_of(text: str) -> str:
+    """`cjk`, `latin` for every alphabet, or `mixed`, by the share of Chinese, Japanese and Korean characters."""
+    letters = len(_LETTER.findall(text))
+    share = len(_CJK.findall(text)) / letters if letters else 0.0
+    return "cjk" if share > 0.8 else "mixed" if share > 0.2 else "latin"
