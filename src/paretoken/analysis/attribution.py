@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
+    from types import ModuleType
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -108,8 +110,7 @@ class Surrogate:
 
         Source: Lundberg et al. 2020, From local explanations to global understanding, Algorithm 3 (interventional).
         """
-        import shap
-
+        shap = _shap()
         known = self.encoder.numbers(background)
         explainer = shap.TreeExplainer(self.trees, known, feature_perturbation="interventional")
         rows = self.encoder.numbers(frame)
@@ -121,18 +122,25 @@ class Surrogate:
 
         These follow the trees' own paths: the interventional form has no interactions.
         """
-        import shap
-
-        explainer = shap.TreeExplainer(self.trees, feature_perturbation="tree_path_dependent")
+        explainer = _shap().TreeExplainer(self.trees, feature_perturbation="tree_path_dependent")
         values = np.asarray(explainer.shap_interaction_values(self.encoder.numbers(frame)), np.float64)
         pairs = 2 * np.abs(values).mean(axis=0) * self.spread
         np.fill_diagonal(pairs, 0.0)
         return np.asarray(pairs)
 
 
+@cache
+def _shap() -> ModuleType:
+    """The package, without what it says of Matplotlib when it is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+    return cast("ModuleType", shap)
+
+
 def _one_thread() -> AbstractContextManager[object]:
     """Trees this small take longer with several threads, much longer on a busy machine."""
-    return _threads().limit(limits=1, user_api="openmp")
+    return cast("AbstractContextManager[object]", _threads().limit(limits=1, user_api="openmp"))
 
 
 @cache

@@ -28,6 +28,10 @@ FACTORS = {
     "other meters": ("less compute time and media", "more compute time and media"),
 }
 """What a cost is made of, and what to say where it falls and where it rises."""
+_SAME_TEXT = {
+    "prompt tokens": ("fewer tokens for the same prompt", "more tokens for the same prompt"),
+    "completion tokens": ("fewer tokens for answers of the same length", "more tokens for answers of the same length"),
+}
 _HASHED = "sha256:"
 
 
@@ -36,11 +40,6 @@ class Factor(NamedTuple):
 
     name: str
     usd: Decimal
-
-    @property
-    def words(self) -> str:
-        """What it is, with its direction."""
-        return FACTORS[self.name][self.usd > 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +119,29 @@ class Explanation:
         moved = sorted((f for f in self.factors if f.usd), key=lambda f: -abs(f.usd))
         if not self.difference:
             told = [f'"{self.b}" costs exactly what "{self.a}" does: {counted}']
-            told += [f"{f.words}: {float(f.usd) / self.n:+.3g} USD a call" for f in moved]
+            told += [f"{self.words(f)}: {float(f.usd) / self.n:+.3g} USD a call" for f in moved]
         else:
             word = "dearer" if self.difference > 0 else "cheaper"
             if self.cost_a:
                 size = f"{_percent(abs(self.difference) / self.cost_a)} % {word}"
                 unit = self.cost_a / 100
-                points = [(f"{self._points(f.usd, unit)} points", f.words) for f in moved]
+                points = [(f"{self._points(f.usd, unit)} points", self.words(f)) for f in moved]
             else:
                 size = word
-                points = [(f"${float(abs(f.usd)) / self.n:.3g} a call", f.words) for f in moved]
+                points = [(f"${float(abs(f.usd)) / self.n:.3g} a call", self.words(f)) for f in moved]
             parts = ", ".join(f"{size_} from {words}" for size_, words in points)
             told = [f'"{self.b}" is {size} than "{self.a}" ({counted}): {parts}']
         return [*told, *self._token_sentences(), *self.notes]
+
+    def words(self, factor: Factor) -> str:
+        """What a factor is, with its direction."""
+        a, b = self.tokens_a, self.tokens_b
+        chars = {
+            "prompt tokens": (a.prompt_chars, b.prompt_chars),
+            "completion tokens": (a.answer_chars, b.answer_chars),
+        }
+        texts = _SAME_TEXT if _alike(*chars.get(factor.name, (0.0, 0.0))) else FACTORS
+        return texts[factor.name][factor.usd > 0]
 
     def _points(self, usd: Decimal, unit: Decimal) -> str:
         points = float(usd / unit) * (1 if self.difference > 0 else -1)
@@ -150,7 +159,7 @@ class Explanation:
             text = f"{what}: {was:,.1f} to {now:,.1f} tokens a call ({_signed(now / was - 1)} %)"
             if chars_was and chars_now and now:
                 dense = f"{chars_was / was:.2f} and {chars_now / now:.2f} characters a token"
-                same = abs(chars_now / chars_was - 1) < 0.005
+                same = _alike(chars_was, chars_now)
                 text += (
                     f" for the same text, which is cut into finer tokens: {dense}" if same and now > was
                     else f" for the same text, which is cut into coarser tokens: {dense}" if same
@@ -166,7 +175,7 @@ class Explanation:
 
     def steps(self) -> list[tuple[str, float]]:
         """The waterfall per call: A, each factor that moves it, B [USD]."""
-        moved = [(f.words, float(f.usd) / self.n) for f in self.factors if f.usd]
+        moved = [(self.words(f), float(f.usd) / self.n) for f in self.factors if f.usd]
         return [(self.a, float(self.cost_a) / self.n), *moved, (self.b, float(self.cost_b) / self.n)]
 
     def _repr_html_(self) -> str:
@@ -323,7 +332,8 @@ def _bills(results: Results, variant: str) -> tuple[dict[tuple[str, int], Bill],
         SpecError: A call was not billed by the price that the run's lock states.
     """
     model = results.variants[variant].model
-    price = _price(cast("dict[str, Any]", results.run.lock["models"])[model]["price"])
+    row = cast("dict[str, Any]", results.run.lock["models"])[model]["price"]
+    price = _price(row)
     found: dict[tuple[str, int], Bill] = {}
     versions: set[str] = set()
     for record in results.records:
@@ -332,7 +342,7 @@ def _bills(results: Results, variant: str) -> tuple[dict[tuple[str, int], Bill],
         bill = _bill(record, price)
         if bill.pico - bill.retries_pico != to_pico(record.call.response.list_usd):
             raise SpecError(f"{record.sample} was billed by price row {record.call.response.price_row!r}, which is not "
-                            f"the one that {results.run.id} began with ({price.row!r}): its cost cannot be split.",
+                            f"the one that {results.run.id} began with ({row['row']!r}): its cost cannot be split.",
                             fix="Run it again with --fresh.")  # fmt: skip
         found[record.sample, record.repeat] = bill
         versions |= {record.call.response.model_version} - {""}
@@ -354,12 +364,12 @@ def _bill(record: Record, price: Price) -> Bill:
 
 
 def _price(body: Mapping[str, Any]) -> Price:
-    """The price row that a lock states."""
+    """The amounts of a price row that a lock states; rows of the same amounts are equal."""
     per_request, per_compute_s, per_minute, per_mchar, per_image = (
         Decimal(body.get(name, 0)) for name in ("per_request", "per_compute_s", "per_minute", "per_mchar", "per_image")
     )
     tiers = tuple((int(start), _rates(rates)) for start, rates in body.get("tiers", ()))
-    return Price(body["row"], _rates(body.get("rates", {})), tiers, per_request, per_compute_s, per_minute, per_mchar,
+    return Price("", _rates(body.get("rates", {})), tiers, per_request, per_compute_s, per_minute, per_mchar,
                  per_image)  # fmt: skip
 
 
@@ -373,6 +383,11 @@ def _same_inputs(a: Results, b: Results) -> Callable[[str], bool]:
         return lambda _: True
     first, second = a.samples, b.samples
     return lambda id_: first.get(id_, {}).get("input") == second.get(id_, {}).get("input")
+
+
+def _alike(chars: float, others: float) -> bool:
+    """Whether texts have the same length, so that another number of tokens is the tokeniser's doing."""
+    return chars > 0 and abs(others / chars - 1) < 0.005
 
 
 def _percent(rate: Decimal) -> str:
