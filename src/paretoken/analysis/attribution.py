@@ -74,7 +74,7 @@ class Surrogate:
     spread: float
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, target: NDArray[np.float64], seed: int, trees: int = 120) -> Surrogate:
+    def fit(cls, frame: pd.DataFrame, target: NDArray[np.float64], seed: int, trees: int = 60) -> Surrogate:
         """Fit on calls.
 
         Args:
@@ -87,9 +87,9 @@ class Surrogate:
 
         encoder = Encoder.fit(frame, target)
         centre, spread = float(target.mean()), float(target.std()) or 1.0
-        leaf = int(np.clip(len(target) // 100, 3, 20))
+        leaf = int(np.clip(len(target) // 100, 3, 40))
         model = HistGradientBoostingRegressor(
-            max_iter=trees, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=leaf, early_stopping=False,
+            max_iter=trees, learning_rate=0.2, max_leaf_nodes=15, min_samples_leaf=leaf, early_stopping=False,
             random_state=seed,
         )  # fmt: skip
         with _one_thread():
