@@ -29,7 +29,7 @@ RECORDED = """\
 def fleet(lab):
     """Two recorded models; an answer's tokens depend on its topic."""
     topics = ["law", "music", "food"]
-    rows = [{"id": f"s{i:02}", "product": f"lamp {i}", "features": "warm " * (1 + i % 5), "copy": f"Lamp {i}.",
+    rows = [{"id": f"s{i:02}", "product": f"lamp {i}", "features": "warm " * (1 + i), "copy": f"Lamp {i}.",
              "topic": topics[i % 3]} for i in range(N)]  # fmt: skip
     lab.write("data.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     answers = [
