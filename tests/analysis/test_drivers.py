@@ -56,6 +56,27 @@ def test_planted_effects_are_recovered(found):
     assert effects["edit: length_cap", "1"] - effects["edit: length_cap", "0"] == pytest.approx(-1.5, rel=0.05)
 
 
+def test_one_spike_does_not_hide_the_rest(few_refits):
+    features, cost = planted(60, 0.5)
+    spiked = cost.copy()
+    spiked[7] = 400 * cost.mean()
+    names = [(f"s{s}", "a", 0) for s in features.groups]
+    found = fit_drivers(features, spiked, names=names)
+    assert found.explained
+    assert found.shares[0].driver == "model"
+    assert (found.n, found.n_groups) == (len(cost) - 18, 59)
+    assert "18 calls are left out" in found.notes[0]
+    assert "a on sample s0" in found.notes[0]
+
+
+def test_noise_without_spikes_loses_no_call(few_refits):
+    features, cost = planted(60, 0.5)
+    found = fit_drivers(features, np.random.default_rng(3).permutation(cost))
+    assert not found.explained
+    assert found.n == len(cost)
+    assert not found.notes
+
+
 def test_values_add_up_to_what_the_surrogate_says(found):
     for i, step in enumerate(found.actual[:20]):
         assert abs(step - found.base - found.values[i].sum()) < 4 * 0.5 * USD

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from paretoken.analysis.attribution import BACKGROUND, Surrogate, predict_unseen
-from paretoken.analysis.features import Features, Kind, build_features
+from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, shown
+from paretoken.analysis.features import Features, build_features
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.results import Results
 
-TARGETS = {"list_usd": "USD", "output_tokens": "tokens", "latency_s": "s"}
-"""What can be explained, beside the metrics, and its unit per call."""
-LEAST_R2 = 0.3
 FEWEST_GROUPS = 10
 MOST_FITTED = 20_000
 MOST_EXPLAINED = 500
@@ -32,182 +29,11 @@ REFITS = 30
 REFITTED_TREES = 40
 REFITTED_ROWS = 3_000
 REEXPLAINED = 100
+MOST_SPIKES = 0.02
+"""Share of samples that may be left out as spikes, where nothing can be explained with them."""
+SPIKE = 0.1
+"""Share of all squared error from which on one sample is a spike."""
 _NORMAL_95 = 1.96
-
-
-class Share(NamedTuple):
-    """One driver.
-
-    Attributes:
-        driver: A feature.
-        kind: Whether it is a choice or came with the input.
-        effect: Mean absolute SHAP value [target's unit per call].
-        share: Of the sum over all drivers, with a 95 % interval.
-    """
-
-    driver: str
-    kind: Kind
-    effect: float
-    share: float
-    low: float
-    high: float
-
-
-class Effect(NamedTuple):
-    """What one level of a choice adds to the cost of a call.
-
-    Attributes:
-        driver, level: The choice.
-        n: Calls.
-        effect: Mean SHAP value against the mean of all calls [target's unit per call], with a 95 % interval.
-    """
-
-    driver: str
-    level: str
-    n: int
-    effect: float
-    low: float
-    high: float
-
-
-class Crossing(NamedTuple):
-    """How much two drivers do together that neither does alone, mean absolute [target's unit per call]."""
-
-    first: str
-    second: str
-    effect: float
-
-
-class Step(NamedTuple):
-    """One step of a waterfall: a name, the value it has in this call, and what that adds [target's unit]."""
-
-    name: str
-    value: str
-    effect: float
-
-
-@dataclass(frozen=True)
-class Drivers:
-    """What drives a number of the calls of a run.
-
-    Attributes:
-        title: What is explained, of which run.
-        target, unit: The number, and its unit.
-        r2: Out-of-fold R² of the surrogate, with a 95 % interval: how much of the differences can be explained at all.
-        n, n_groups: Calls, and samples or clusters.
-        notes: What else is to be known, one sentence each.
-        mean: Mean of the target over all calls.
-        base: Mean prediction that SHAP values start from.
-        frame: Features of the explained calls, shape `(n_explained, n_features)`.
-        kinds: By feature.
-        values: SHAP values, shape `(n_explained, n_features)` [target's unit per call].
-        actual: The target of the explained calls, shape `(n_explained,)`.
-        names: Sample, label and repeat of the explained calls.
-        shares: Drivers, largest first; none where the surrogate explains less than `LEAST_R2`.
-        effects: Levels of choices.
-        crossings: Pairs of drivers, largest first.
-    """
-
-    title: str
-    target: str
-    unit: str
-    r2: tuple[float, float, float]
-    n: int
-    n_groups: int
-    notes: tuple[str, ...]
-    mean: float
-    base: float
-    frame: pd.DataFrame
-    kinds: dict[str, Kind]
-    values: NDArray[np.float64]
-    actual: NDArray[np.float64]
-    names: tuple[tuple[str, str, int], ...] = ()
-    shares: tuple[Share, ...] = ()
-    effects: tuple[Effect, ...] = ()
-    crossings: tuple[Crossing, ...] = ()
-
-    @property
-    def explained(self) -> bool:
-        """Whether the surrogate says enough to be explained."""
-        return bool(self.shares)
-
-    @cached_property
-    def sentences(self) -> list[str]:
-        """What is to be said, the answer first."""
-        found, low, high = self.r2
-        fit = f"out-of-fold R² {found:.2f} [{low:.2f}, {high:.2f}] on {self.n:,} calls of {self.n_groups:,} samples"
-        if not self.explained:
-            return [f"nothing of {self.target} can be explained by choices and inputs: {fit}, and it takes "
-                    f"{LEAST_R2}", *self.notes]  # fmt: skip
-        first = self.shares[0]
-        told = [f"{first.driver} drives {first.share:.0%} [{first.low:.0%}, {first.high:.0%}] of the differences in "
-                f"{self.target}: {fit}"]  # fmt: skip
-        if (best := self.saver) is not None:
-            told.append(f"{best.driver} {best.level} would {self._change_word} most: {self.amount(best.effect)} a call "
-                        f"against the mean of those tried ({best.effect / self.mean:+.0%})")  # fmt: skip
-        return [*told, *self.notes]
-
-    @property
-    def saver(self) -> Effect | None:
-        """The level that is furthest on the better side: below the mean, or above it for a metric."""
-        sign = 1 if self.target in TARGETS else -1
-        best = min(self.effects, key=lambda effect: sign * effect.effect, default=None)
-        return best if best is not None and sign * best.effect < 0 else None
-
-    @property
-    def _change_word(self) -> str:
-        return "save" if self.target in TARGETS else "gain"
-
-    def amount(self, value: float) -> str:
-        """A number of the target with its sign and unit."""
-        return f"{value:+.3g} {self.unit}".strip()
-
-    def by(self, driver: str) -> pd.DataFrame:
-        """Shares of mean absolute SHAP within each level of a driver, one column a level.
-
-        Raises:
-            SpecError: There is no such driver.
-        """
-        import pandas as pd
-
-        if driver not in self.frame:
-            raise SpecError(f"{driver!r} drives nothing here.", fix=suggest(driver, [str(c) for c in self.frame]))
-        levels = self.frame[driver].map(shown)
-        columns = {}
-        for level in sorted(set(levels)):
-            sizes = np.abs(self.values[(levels == level).to_numpy()]).mean(axis=0)
-            columns[level] = sizes / sizes.sum() if sizes.sum() else sizes
-        return pd.DataFrame(columns, index=pd.Index([str(c) for c in self.frame], name="driver"))
-
-    def waterfall(self, sample: str, label: str | None = None) -> list[Step]:
-        """From the mean call to one call: its drivers, largest first, and what the surrogate does not know of it.
-
-        Raises:
-            SpecError: This call was not explained.
-        """
-        found = [i for i, (s, v, _) in enumerate(self.names) if s == sample and label in (None, v)]
-        if not found:
-            known = list(dict.fromkeys(s for s, v, _ in self.names if label in (None, v)))
-            raise SpecError(f"no explained call of {self.title} has sample {sample!r}"
-                            + (f" and variant {label!r}." if label else "."), fix=suggest(sample, known))  # fmt: skip
-        i = found[0]
-        order = np.argsort(-np.abs(self.values[i]), kind="stable")
-        steps = [Step("mean call", "", self.base)]
-        for column in order:
-            name = str(self.frame.columns[column])
-            steps.append(Step(name, shown(self.frame.iloc[i, column]), float(self.values[i, column])))
-        rest = float(self.actual[i]) - self.base - float(self.values[i].sum())
-        return [*steps, Step("not explained", "", rest), Step("this call", self.names[i][1], float(self.actual[i]))]
-
-    def table(self) -> pd.DataFrame:
-        """Drivers with their shares, one row each."""
-        import pandas as pd
-
-        return pd.DataFrame(self.shares, columns=list(Share._fields)).set_index("driver")
-
-    def _repr_html_(self) -> str:
-        said = "".join(f"<p>{sentence}</p>" for sentence in self.sentences)
-        return said + (self.table().to_html(float_format=lambda x: f"{x:.3g}") if self.explained else "")
 
 
 def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
@@ -298,7 +124,16 @@ def fit_drivers(
         frame, groups, values = frame.iloc[kept].reset_index(drop=True), groups[kept], values[kept]
         names = [names[i] for i in kept] if names else names
         notes.append(f"fitted on {MOST_FITTED:,} of {whole:,} calls, drawn at random")
-    r2 = _score(values, predict_unseen(frame, values, groups, seed), groups, rng)
+    predicted = predict_unseen(frame, values, groups, seed)
+    r2 = _score(values, predicted, groups, rng)
+    if r2[0] < LEAST_R2 and (spikes := _find_spikes(values, predicted, groups)).any():
+        calm = ~spikes
+        part, own, of = frame[calm].reset_index(drop=True), values[calm], groups[calm]
+        if (again := _score(own, predict_unseen(part, own, of, seed), of, rng))[0] >= LEAST_R2:
+            notes.append(_tell_spikes(spikes, values, names, target, r2[0]))
+            whole -= int(spikes.sum())
+            names = [name for name, kept in zip(names, calm, strict=True) if kept] if names else names
+            frame, values, groups, r2, n_groups = part, own, of, again, len(np.unique(of))
     unit = TARGETS.get(target, "")
     chosen = np.sort(rng.choice(len(values), min(len(values), MOST_EXPLAINED), replace=False))
     found = Drivers(
@@ -320,6 +155,30 @@ def fit_drivers(
         effects=_effects(found, refits),
         crossings=_crossings(found, crossed),
     )
+
+
+def _find_spikes(
+    values: NDArray[np.float64], predicted: NDArray[np.float64], groups: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Calls of the few groups that each make up a good part of all squared error, shape `(n,)`."""
+    number = np.unique(groups, return_inverse=True)[1]
+    error = np.bincount(number, (values - predicted) ** 2)
+    most = np.argsort(-error, kind="stable")[: int(len(error) * MOST_SPIKES)]
+    return np.isin(number, most[error[most] >= SPIKE * error.sum()])
+
+
+def _tell_spikes(
+    spikes: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    names: Sequence[tuple[str, str, int]],
+    target: str,
+    r2: float,
+) -> str:
+    dearest = int(np.flatnonzero(spikes)[np.argmax(values[spikes])])
+    times = values[dearest] / values[~spikes].mean()
+    who = f" ({names[dearest][1]} on sample {names[dearest][0]})" if names else ""
+    return (f"{int(spikes.sum())} calls are left out, one of which has a {target} of {values[dearest]:.3g}{who}, "
+            f"{times:.0f} times the mean of the others: with them R² is {r2:.2f}")  # fmt: skip
 
 
 def _score(
@@ -396,8 +255,3 @@ def _crossings(found: Drivers, pairs: NDArray[np.float64]) -> tuple[Crossing, ..
         Crossing(names[i], names[j], float(pairs[i, j])) for i in range(len(names)) for j in range(i + 1, len(names))
     ]
     return tuple(sorted((row for row in rows if row.effect > 0), key=lambda row: -row.effect))
-
-
-def shown(value: object) -> str:
-    """A feature's value in words."""
-    return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)

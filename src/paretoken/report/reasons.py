@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from paretoken.analysis.drivers import Drivers, Step
+    from paretoken.analysis.driver_shares import Drivers, Step
     from paretoken.analysis.explanation import Explanation
 
 Rows = list[dict[str, object]]
@@ -51,10 +51,10 @@ def crossing_rows(drivers: Drivers) -> Rows:
 
 
 def segment_share_rows(shares: pd.DataFrame) -> Rows:
-    """One row per driver, one column per level."""
+    """One row per level, one column per driver."""
     return [
-        {"driver": str(name), **{str(level): f"{share:.0%}" for level, share in row.items()}}
-        for name, row in shares.iterrows()
+        {"": str(level), **{str(driver): f"{share:.0%}" for driver, share in row.items()}}
+        for level, row in shares.T.iterrows()
     ]
 
 
