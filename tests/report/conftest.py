@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,17 +9,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from mlflow_rig import URI
 from paretoken.analysis.results import Results
 from paretoken.core.calls import Attempt, Call, Message, Origin, Request, Response, Score
 from paretoken.core.trials import RunInfo, Variant, draw_order, label_variants
 from paretoken.core.usage import Usage
 from paretoken.records import Database, RunBook, SqlJournal
+from paretoken.report.mlflow_tracker import MlflowTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_refits() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("paretoken.analysis.drivers.REFITS", 4)  # intervals of drivers have tests of their own
+        yield
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated tracking store, made once: making one takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    MlflowTracker(URI, root, root / "none.db")._opened().result()
+    return root / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_store: Path) -> Path:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
+    return tmp_path
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ import json
 import logging
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mlflow_rig import URI, artifacts, project, read, runs_of
 from paretoken.analysis.results import Results
 from paretoken.core.errors import StoreError
 from paretoken.core.registry import load
@@ -19,26 +19,9 @@ from paretoken.report.verdicts import course_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mlflow import MlflowClient
-    from mlflow.entities import Run
-
-URI = "sqlite:///mlruns/mlflow.db"
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated tracking store, made once: making one takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    MlflowTracker(URI, root, root / "none.db")._opened().result()
-    return root / "mlruns" / "mlflow.db"
-
-
-@pytest.fixture
-def root(tmp_path: Path, empty_store: Path) -> Path:
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -49,39 +32,6 @@ def projected(
     (root / "mlruns").mkdir()
     shutil.copy(empty_store, root / "mlruns" / "mlflow.db")
     return project(root, write)
-
-
-def project(root: Path, write: Callable[..., None] | None = None, **facts: Any) -> tuple[MlflowClient, Results]:
-    path = root / ".paretoken" / "paretoken.db"
-    if write is not None:
-        write(path, **facts)
-    with Database(path) as database:
-        results = Results.load(database, "last")
-    tracker = MlflowTracker(URI, root, path)
-    tracker.prepare()
-    tracker.on_run(results.run)
-    return tracker._opened().result(), results
-
-
-def runs_of(client: MlflowClient, name: str = "product-copy") -> tuple[Run, dict[str, Run]]:
-    experiment = client.get_experiment_by_name(name)
-    found = client.search_runs([experiment.experiment_id])
-    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
-    assert len(parents) == 1
-    children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
-    assert len(children) == len(found) - 1
-    return parents[0], {run.info.run_name: run for run in children}
-
-
-def artifacts(client: MlflowClient, run: Run, path: str = "") -> set[str]:
-    listed = client.list_artifacts(run.info.run_id, path)
-    return {item.path for item in listed if not item.is_dir}.union(
-        *(artifacts(client, run, item.path) for item in listed if item.is_dir)
-    )
-
-
-def read(client: MlflowClient, run: Run, path: str) -> str:
-    return Path(client.download_artifacts(run.info.run_id, path)).read_text(encoding="utf-8")
 
 
 def snapshot(client: MlflowClient) -> dict[str, Any]:
@@ -160,7 +110,8 @@ def test_tables_texts_and_figure(projected: tuple[MlflowClient, Results]) -> Non
     client, results = projected
     parent, children = runs_of(client)
     assert artifacts(client, parent) == {
-        "verdict.txt", "verdict.json", "FINDINGS.md", "lock.json", "spec.json", "front.png", "variants.json",
+        "verdict.txt", "verdict.json", "FINDINGS.md", "lock.json", "spec.json", "front.png", "front.html",
+        "variants.json", "comparisons.json", "drivers.json", "effects.json", "drivers.png", "beeswarm.png",
         *(f"comparison-{name}.png" for name in ("terse", "bullets", "chatty")),
         *(f"prompts/{name}@3f9a1c.md" for name in results.labels.values()),
     }  # fmt: skip
@@ -249,7 +200,9 @@ def test_each_comparison_has_a_picture_of_its_own_and_so_has_the_confirmation(
     client, results = tested
     parent, _ = runs_of(client)
     ids = {label: id_ for id_, label in results.labels.items()}
-    pictures = {name.removesuffix(".png") for name in artifacts(client, parent) if name.startswith("co")}
+    pictures = {
+        name.removesuffix(".png") for name in artifacts(client, parent) if name.startswith("co") and "json" not in name
+    }
     assert pictures == {
         "confirmation",
         "comparison-简洁",
@@ -285,7 +238,7 @@ def test_a_grid_has_verdicts_but_neither_paths_nor_pictures_of_every_pair(
     assert run.tags["verdict.short"] == comparison.verdict
     assert "difference/list_usd" in run.metrics
     assert not any(key.startswith("path/") for key in run.metrics)
-    assert not any(name.startswith("comparison") for name in artifacts(client, parent))
+    assert not any(name.startswith("comparison-") for name in artifacts(client, parent))
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +320,7 @@ def test_other_plans_have_nothing_of_a_race(projected: tuple[MlflowClient, Resul
     parent, children = runs_of(client)
     for run in (parent, *children.values()):
         known = {*run.data.metrics, *run.data.tags}
-        assert not known & {"dominated", "rank", "stopped_by", "fate", "hypervolume", "saved_usd", "cells"}
+        assert not known & {"stopped_by", "fate", "hypervolume_low", "saved_usd", "cells"}
         assert not any(name.startswith("course/") for name in known)
 
 

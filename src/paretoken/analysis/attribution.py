@@ -129,6 +129,12 @@ class Surrogate:
         return np.asarray(pairs)
 
 
+def prepare() -> None:
+    """Import what takes longer than its use."""
+    _shap()
+    _threads()
+
+
 @cache
 def _shap() -> ModuleType:
     """The package, without what it says of Matplotlib when it is imported."""

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from paretoken.analysis.hypervolume import Box
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from paretoken.analysis.objectives import Objectives
     from paretoken.analysis.raced import Departure
@@ -37,6 +41,35 @@ class Standing:
     departure: Departure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FrontVolume:
+    """How good a front is at the estimated values.
+
+    Attributes:
+        hypervolume: Share of the box around all ranked variants that the front dominates.
+        added: What each ranked variant adds to it alone, by id; 0 for those that others cover.
+    """
+
+    hypervolume: float
+    added: Mapping[str, float]
+
+
+def measure_front(standings: Sequence[Standing], objectives: Objectives) -> FrontVolume | None:
+    """The hypervolume of a front; None where no variant is ranked."""
+    ranked = [s.summary for s in standings if s.rank is not None]
+    if not ranked:
+        return None
+    points = _points(ranked, objectives)
+    box = Box.around(points)
+    whole = box.hypervolume(points)
+    first = {s.summary.variant for s in standings if s.rank == 0}
+    added = {
+        summary.variant: whole - box.hypervolume(np.delete(points, i, axis=0)) if summary.variant in first else 0.0
+        for i, summary in enumerate(ranked)
+    }
+    return FrontVolume(whole, added)
+
+
 def with_departures(standings: Sequence[Standing], departures: Mapping[str, Departure]) -> list[Standing]:
     """Standings by what a race decided; on a front that is not known yet they stand as their values have it."""
     found = []
@@ -63,9 +96,7 @@ def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> l
     broken = [_broken(summary, objectives) for summary in summaries]
     unknown = [tuple(name for name in objectives.names if s.value(name) is None) for s in summaries]
     ranked = [i for i in range(len(summaries)) if not broken[i] and not unknown[i]]
-    sign = [1.0] * len(objectives.minimize) + [-1.0] * len(objectives.maximize)
-    points = np.array([[summaries[i].value(name) for name in objectives.names] for i in ranked], dtype=float)
-    points = points.reshape(len(ranked), len(sign)) * sign
+    points = _points([summaries[i] for i in ranked], objectives)
     ranks = dict(zip(ranked, map(int, pareto_rank(points)), strict=True)) if ranked else {}
 
     def beaten_by(i: int) -> tuple[str, ...]:
@@ -79,6 +110,13 @@ def find_front(summaries: Sequence[VariantSummary], objectives: Objectives) -> l
         Standing(summary, ranks.get(i) == 0, broken[i], unknown[i], beaten_by(i), ranks.get(i))
         for i, summary in enumerate(summaries)
     ]
+
+
+def _points(summaries: Sequence[VariantSummary], objectives: Objectives) -> NDArray[np.float64]:
+    """The objectives' values, shape `(n, n_objectives)`, smaller is better."""
+    sign = [1.0] * len(objectives.minimize) + [-1.0] * len(objectives.maximize)
+    values = np.array([[s.value(name) for name in objectives.names] for s in summaries], dtype=float)
+    return np.asarray(values.reshape(len(summaries), len(sign)) * sign)
 
 
 def _broken(summary: VariantSummary, objectives: Objectives) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from paretoken.analysis.abtest import RELABELLINGS, WON, AbTest
 from paretoken.analysis.agreement import Agreement
-from paretoken.analysis.front import Standing, find_front, with_departures
+from paretoken.analysis.front import FrontVolume, Standing, find_front, measure_front, with_departures
 from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
 from paretoken.analysis.raced import RaceOutcome
@@ -170,6 +170,24 @@ class Results:
         common = summarize(self.table.common(), self.labels)
         judged = common if len(common) == len(own) else self.summaries
         return [replace(s, summary=own[s.summary.variant]) for s in find_front(judged, self.objectives)]
+
+    @cached_property
+    def front_volume(self) -> FrontVolume | None:
+        """The hypervolume of the front at the estimated values; None where no variant is ranked."""
+        return measure_front(self.standings, self.objectives)
+
+    @property
+    def chosen(self) -> list[str]:
+        """Ids of the variants to go on with; none before the run's end.
+
+        Of an A/B test its winner, or else the control; otherwise the front.
+        """
+        if self.run.status != "finished":
+            return []
+        if self.test is None:
+            return [s.summary.variant for s in self.standings if s.on_front]
+        failed = self.confirmation is not None and self.confirmation.verdict not in WON
+        return [self.test.control if failed else self.test.winner(self.comparisons) or self.test.control]
 
     def variant_id(self, reference: str) -> str:
         """The variant meant by a label or an id.

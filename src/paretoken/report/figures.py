@@ -81,7 +81,7 @@ def draw_front(results: Results) -> Figure:
     Returns:
         A figure of 8 x 5 inches; say `figure.savefig(path)`, or show it in a notebook.
     """
-    name, larger_is_better = _height(results)
+    name, larger_is_better = height_of(results)
     families = families_for([question_of(results), results.run.id, *results.labels.values()])
     points = [point for s in results.standings if (point := _point(s, name, families)) is not None]
 
@@ -113,7 +113,8 @@ def save_front(results: Results, path: Path) -> None:
     draw_front(results).savefig(path)
 
 
-def _height(results: Results) -> tuple[str, bool]:
+def height_of(results: Results) -> tuple[str, bool]:
+    """The quantity that stands against the cost, and whether larger is better."""
     goals = results.objectives
     if goals.maximize:
         return goals.maximize[0], True

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Metric
 
-    from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
 
 
@@ -42,23 +41,6 @@ def race_course_metrics(results: Results, at_ms: int) -> Iterator[Metric]:
         shown = {"hypervolume": look.hypervolume, "usd": look.usd, "alive": look.alive, "on_front": look.on_front}
         for name, value in shown.items():
             yield Metric(f"course/{name}", float(value), at_ms, look.cells)
-
-
-def standing_metrics(standing: Standing) -> dict[str, float]:
-    """Where a variant of a race stands, so that runs can be sorted by it; nothing for other plans."""
-    left = standing.departure
-    if left is None:
-        return {}
-    dominated = left.fate == "beaten" or (left.fate == "open" and bool(standing.dominated_by))
-    return {"dominated": float(dominated)} | ({} if standing.rank is None else {"rank": float(standing.rank)})
-
-
-def standing_tags(standing: Standing) -> dict[str, str]:
-    """What became of a variant of a race, and who or what stopped it; nothing for other plans."""
-    left = standing.departure
-    if left is None:
-        return {}
-    return {"fate": left.fate, "stopped_by": ", ".join(left.by or left.limits)}
 
 
 def variant_course_metrics(results: Results, variant: str, at_ms: int) -> Iterator[Metric]:

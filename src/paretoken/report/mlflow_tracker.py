@@ -44,10 +44,11 @@ class MlflowTracker:
         argument: Tracking URI; a relative SQLite path is relative to `root`.
         root: The project root; with SQLite, artifacts go to `mlruns/artifacts` below it.
         database: The file with the records.
+        traces: Answers of each variant that are kept as traces.
     """
 
-    def __init__(self, argument: str, root: Path, database: Path) -> None:
-        self._argument, self._root, self._database = argument, root.resolve(), database
+    def __init__(self, argument: str, root: Path, database: Path, traces: int = 5) -> None:
+        self._argument, self._root, self._database, self._traces = argument, root.resolve(), database, traces
         self._client: Future[MlflowClient] | None = None
         self._lock = Lock()
 
@@ -76,7 +77,8 @@ class MlflowTracker:
         try:
             with _quiet():
                 client = opened.result()
-                Projection(client, results, self._experiment(client, run.experiment), self._hide).write()
+                experiment = self._experiment(client, run.experiment)
+                Projection(client, results, experiment, self._hide, self._traces).write()
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise StoreError(
                 f"MLflow at {_without_password(self._argument)} cannot be written: {self._hide(str(error))}. "
@@ -97,6 +99,11 @@ class MlflowTracker:
         from mlflow import MlflowClient
 
         import paretoken.report.mlflow_projection  # noqa: F401  (matplotlib loads here, too, and not when the run ends)
+        from paretoken.analysis import attribution
+        from paretoken.report import front_page
+
+        attribution.prepare()
+        front_page.prepare()
 
         uri = self._argument
         if uri.startswith(_SQLITE):

@@ -1,0 +1,172 @@
+"""The files that lie beside a run in MLflow: pictures, pages, tables and texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from paretoken.analysis.drivers import explain_drivers
+from paretoken.analysis.explanation import explain
+from paretoken.core.errors import SpecError
+from paretoken.report.comparison_figure import save_comparison
+from paretoken.report.comparisons import difference_rows
+from paretoken.report.driver_figures import draw_beeswarm, draw_driver_bar, draw_waterfall
+from paretoken.report.figures import save_front
+from paretoken.report.front_page import save_front_page
+from paretoken.report.race_figures import save_race
+from paretoken.report.tables import findings, front_rows
+from paretoken.report.verdicts import verdict_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from paretoken.analysis.driver_shares import Drivers
+    from paretoken.analysis.explanation import Explanation
+    from paretoken.analysis.results import Results
+    from paretoken.report.verdicts import Course
+
+MOST_WATERFALLS = 5
+"""Comparisons whose costs are split."""
+
+
+def find_drivers(results: Results) -> Drivers | str:
+    """What drives the cost, or why that cannot be said."""
+    try:
+        return explain_drivers(results)
+    except SpecError as error:
+        return error.problem
+
+
+def write_files(
+    results: Results,
+    folder: Path,
+    courses: Mapping[str, Course],
+    drivers: Drivers | str,
+    hide: Callable[[str], str],
+) -> list[str]:
+    """Write all that lies beside the parent run.
+
+    Args:
+        results: The run.
+        folder: Empty.
+        courses: How the intervals of each comparison shrank, by label.
+        drivers: What drives the cost.
+        hide: Takes secrets out of a text.
+
+    Returns:
+        Names of the files that are tables.
+    """
+    lock = results.run.lock
+    save_front(results, folder / "front.png")
+    save_front_page(results, folder / "front.html")
+    pictures = ["front.png", *(path.name for path in save_race(results, folder))]
+    texts = {
+        "verdict.txt": "\n".join(results.verdicts) + "\n",
+        "verdict.json": _json(verdict_body(results)),
+        "FINDINGS.md": findings(results, pictures),
+        "lock.json": _json(lock),
+        "spec.json": _json(lock["spec"]),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(hide(text), encoding="utf-8")
+    named = {comparison.treatment: comparison for comparison in results.comparisons}
+    for label, course in courses.items():
+        save_comparison(results, named[label], folder / f"comparison-{_stem(results, label, courses)}.png", course)
+    if (confirmation := results.confirmation) is not None:
+        save_comparison(results, confirmation, folder / "confirmation.png")
+    _write_prompts(lock, folder / "prompts")
+    tables: dict[str, Sequence[Mapping[str, object]]] = {
+        "variants.json": front_rows(results),
+        "comparisons.json": [
+            {"control": pair.control, "treatment": pair.treatment, **_plain(row, pair.control, pair.treatment)}
+            for pair in results.all_comparisons
+            for row in difference_rows(pair)
+        ],
+        **_write_drivers(drivers, folder),
+        **_write_waterfalls(results, folder),
+    }
+    return [name for name, rows in tables.items() if write_table(rows, folder / name)]
+
+
+def write_table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, path: Path) -> bool:
+    """Write a table as MLflow shows one; False, and no file, without rows."""
+    import pandas as pd
+
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows).convert_dtypes()
+    if not frame.empty:
+        frame.to_json(path, orient="split", index=False, date_format="iso", force_ascii=False, double_precision=15)
+    return not frame.empty
+
+
+def _write_drivers(drivers: Drivers | str, folder: Path) -> dict[str, list[dict[str, object]]]:
+    """The pictures; returns the tables."""
+    if isinstance(drivers, str):
+        return {}
+    for name, figure in (("drivers", draw_driver_bar(drivers)), ("beeswarm", draw_beeswarm(drivers))):
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png")
+    return {
+        "drivers.json": [s._asdict() for s in drivers.shares],
+        "effects.json": [e._asdict() for e in drivers.effects],
+    }
+
+
+def _write_waterfalls(results: Results, folder: Path) -> dict[str, list[dict[str, object]]]:
+    """The pictures of the first comparisons, or of the front's dearest against its cheapest; returns the table."""
+    pairs = [(pair.control, pair.treatment) for pair in results.comparisons]
+    if not pairs:
+        front = [s.summary for s in results.standings if s.on_front]
+        front.sort(key=lambda summary: summary.value("list_usd") or 0.0)
+        pairs = [(front[-1].label, front[0].label)] if len(front) > 1 else []
+    rows: list[dict[str, object]] = []
+    for control, treatment in pairs[:MOST_WATERFALLS]:
+        found = _explain(results, control, treatment)
+        if found is not None:
+            stem = _stem(results, treatment, [label for _, label in pairs])
+            draw_waterfall(found.sentences[0], found.steps(), "USD a call").savefig(folder / f"waterfall-{stem}.png")
+            rows += [{"from": control, "to": treatment, "factor": f.name, "usd": str(f.usd)} for f in found.factors]
+    return {"waterfalls.json": rows}
+
+
+def _explain(results: Results, control: str, treatment: str) -> Explanation | None:
+    try:
+        return explain((results, control), (results, treatment))
+    except SpecError:  # no call was answered by both
+        return None
+
+
+def _write_prompts(lock: Mapping[str, object], folder: Path) -> None:
+    folder.mkdir()
+    prompts: Any = lock["prompts"]
+    for id_, prompt in prompts.items():
+        (folder / prompt_file(id_)).write_text(prompt["text"], encoding="utf-8")
+
+
+def prompt_file(prompt: str) -> str:
+    """The name of a prompt's file."""
+    return f"{prompt.replace('/', '_')}.md"
+
+
+def _plain(row: Mapping[str, object], control: str, treatment: str) -> dict[str, object]:
+    """A row with the same columns for every comparison."""
+    names = {control: "mean of control", treatment: "mean of treatment"}
+    return {names.get(key, key): value for key, value in row.items()}
+
+
+def _stem(results: Results, label: str, others: Iterable[str]) -> str:
+    """A label as part of a file's name; with the variant's id where others would have the same."""
+    name = _as_file(label)
+    same = [_as_file(other) for other in others].count(name)
+    return name if same == 1 else f"{name}-{results.variant_id(label)}"
+
+
+def _as_file(label: str) -> str:
+    return re.sub(r"[^\w.=@+-]", "_", label)[:60]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,0 +1,124 @@
+"""A run's prompts in MLflow's Prompt Registry, and its variants as logged models.
+
+All prompts of an experiment are versions of one registered prompt, so that a service which loads
+`prompts:/product-copy@champion` follows what experiments find. Each prompt's own name is an alias of the version that
+was tried last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow import MlflowClient
+
+    from paretoken.core.trials import Variant
+
+CHAMPION = "champion"
+_TAG = "paretoken.prompt"
+_SECTION = re.compile(r"^# (system|user|assistant)\n", re.MULTILINE)
+_MARK = re.compile(r"^[ \t]*<!--[ \t]*segment:.*?-->[ \t]*\n?", re.MULTILINE)
+
+
+class PromptBook:
+    """The registered prompt of one experiment.
+
+    Args:
+        client: MLflow.
+        experiment: Its name.
+        question: What it asks.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, question: str) -> None:
+        self._client, self.name = client, plain_name(experiment)
+        self._question = question
+        self._versions: dict[str, int] = {}
+        self._aliases: dict[str, int] = {}
+        self._read()
+
+    def register(self, prompt: str, text: str) -> None:
+        """Make a prompt a version, where its content is new, and give the version its name.
+
+        Args:
+            prompt: `name@hash`.
+            text: Its sections with their headings.
+        """
+        if prompt not in self._versions:
+            made = self._client.register_prompt(self.name, chat(text), commit_message=prompt, tags={_TAG: prompt})
+            self._versions[prompt] = int(made.version)
+        self._call(prompt.partition("@")[0], prompt)
+
+    def crown(self, prompt: str) -> None:
+        """Make this one the champion."""
+        self._call(CHAMPION, prompt)
+
+    def link(self, prompt: str) -> str:
+        """What MLflow's UI follows from a run or a trace to the prompt, as JSON."""
+        return json.dumps([{"name": self.name, "version": str(self._versions[prompt])}])
+
+    def _call(self, name: str, prompt: str) -> None:
+        alias, version = re.sub(r"[^\w-]", "_", name), self._versions[prompt]
+        kept_by_mlflow = alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias)
+        if not kept_by_mlflow and self._aliases.get(alias) != version:
+            self._client.set_prompt_alias(self.name, alias, version)
+            self._aliases[alias] = version
+
+    def _read(self) -> None:
+        """Learn what is registered."""
+        from mlflow.exceptions import MlflowException
+
+        token: str | None = None
+        while True:
+            try:
+                page = self._client.search_prompt_versions(self.name, page_token=token)
+            except MlflowException:  # there is none yet
+                self._client.create_prompt(self.name, tags={"question": self._question[:500]})
+                return
+            for known in page:
+                version = int(known.version)
+                self._aliases |= dict.fromkeys(known.aliases, version)
+                if _TAG in known.tags:
+                    self._versions[known.tags[_TAG]] = version
+            if not (token := page.token):
+                return
+
+
+def log_variant(
+    client: MlflowClient, experiment: str, run_id: str, label: str, variant: Variant, tags: Mapping[str, str]
+) -> str:
+    """A variant as a logged model.
+
+    Args:
+        client: MLflow.
+        experiment: MLflow's experiment id.
+        run_id: MLflow's run of the variant.
+        label: Its label.
+        variant: It.
+        tags: Of the model.
+
+    Returns:
+        MLflow's id of it.
+    """
+    params = {"prompt": variant.prompt, "model": variant.model} | {key: str(value) for key, value in variant.params}
+    model = client.create_logged_model(
+        experiment, re.sub(r"""[/:.%"']""", "_", label), run_id, dict(tags), params, "prompt and model"
+    )
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def chat(text: str) -> list[dict[str, str]]:
+    """The sections of a prompt as messages, without the marks of segments."""
+    parts = _SECTION.split(_MARK.sub("", text))[1:]
+    return [{"role": role, "content": said.strip()} for role, said in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def plain_name(name: str) -> str:
+    """A name of letters, digits, `_`, `-` and `.`, which is all that MLflow takes; with a hash where that says less."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
