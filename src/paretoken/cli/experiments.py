@@ -22,6 +22,7 @@ SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 INTERRUPTED = 130
+SEGMENTS = "what each segment adds to a call"
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use at most this many samples.")]
 
 
@@ -56,20 +57,24 @@ def plan(
     from paretoken.experiment.reach import recorded_outlook
     from paretoken.report.comparisons import edit_rows
     from paretoken.report.overview import forecast_rows
+    from paretoken.report.prompt_segments import cut_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
     design, forecast = make_plan(spec, limit=limit)
     outlooks, changes, racing = recorded_outlook(design), edit_changes(design), race_outlook(design, forecast)
+    cuts = cut_rows(design)
     if as_json:
         variants, judges = ([row.body() for row in rows] for rows in (forecast.variants, forecast.judges))
         body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants,
                 **({"judges": judges} if judges else {}),
                 "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks],
+                **({"segments": cuts} if cuts else {}),
                 "edits": [asdict(change) for change in changes],
                 "race": None if racing is None else {**asdict(racing), "verdict": racing.verdict}}  # fmt: skip
         print_json(body | ({} if outcome is None else {"pilot": _pilot_body(outcome)}))
     else:
         say(design.spec.question or design.spec.experiment)
+        print_rows(cuts, title="how the prompt is cut")
         print_rows(forecast_rows(forecast))
         say_forecast(forecast, design, spec)
         say_racing(racing, design, spec)
@@ -179,6 +184,7 @@ def compare(
     from paretoken.experiment.archive import open_run
     from paretoken.experiment.baseline import hold
     from paretoken.report.comparisons import difference_rows, noise_rows, segment_rows
+    from paretoken.report.prompt_segments import effect_rows
 
     results = open_run(run)
     if (control is None) != (treatment is None):
@@ -195,10 +201,11 @@ def compare(
         say(pair.sentence)
         print_rows(difference_rows(pair))
     if declared:
-        for sentence in results.verdicts[len(pairs) :]:
+        for sentence in results.verdicts[0 if results.prompt_segments else len(pairs) :]:
             say(sentence)
         for sentence in _baseline_sentences(results):
             say(sentence)
+        print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
         print_rows(segment_rows(results), title="by tag (for exploring: no claim is made)")
         print_rows(noise_rows(results), title="where the noise comes from (variances of the difference)")
     return None
@@ -241,6 +248,7 @@ def _results_body(results: Results) -> dict[str, Any]:
         "question": results.run.lock["question"],
         "front": front_rows(results),
         "verdicts": results.verdicts,
+        **({"prompt_segments": [e.body() for e in results.prompt_segments]} if results.prompt_segments else {}),
         **({"judges": [judge.body() for judge in results.agreements]} if results.agreements else {}),
         "dropped": results.run.lock["dropped"],
         "baseline": _baseline_sentences(results),
@@ -249,10 +257,12 @@ def _results_body(results: Results) -> dict[str, Any]:
 
 def _say_results(results: Results) -> None:
     from paretoken.report.overview import closing_rows, confirmation_rows
+    from paretoken.report.prompt_segments import effect_rows
     from paretoken.report.tables import score_cautions
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results))
+    print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
     for sentence in results.verdicts:
         say(sentence)
     for judge in results.agreements:

@@ -176,6 +176,16 @@ class AbTestSpec(Strict):
     segments: list[str] = []
 
 
+class SegmentsSpec(Strict):
+    """`plan: {segments: ...}`: a prompt is tested against itself without a segment, for every one that it may lose."""
+
+    prompt: str | None = None
+    keep: list[str] = []
+    margin: dict[str, Annotated[float, BeforeValidator(_margin)]] = {}
+    alpha: Annotated[float, BeforeValidator(_alpha)] = 0.05
+    population: Literal["beyond", "dataset"] = "beyond"
+
+
 class GridSpec(Strict):
     """`plan: grid`: every variant on every sample."""
 
@@ -268,6 +278,7 @@ class PlanSpec(Strict):
     """`plan:` exactly one planner."""
 
     abtest: AbTestSpec | None = None
+    segments: SegmentsSpec | None = Field(None, exclude_if=lambda plan: plan is None)  # older runs keep their identity
     grid: GridSpec | None = None
     race: RaceSpec | None = None
     cheapest: CheapestSpec | None = None
@@ -276,7 +287,9 @@ class PlanSpec(Strict):
     @model_validator(mode="after")
     def _exactly_one(self) -> PlanSpec:
         if len(self.model_fields_set) != 1:
-            raise PydanticCustomError("plan", "name exactly one planner: grid, abtest, race, cheapest, or search.")
+            raise PydanticCustomError(
+                "plan", "name exactly one planner: grid, abtest, segments, race, cheapest, or search."
+            )
         return self
 
 

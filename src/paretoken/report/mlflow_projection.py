@@ -137,6 +137,8 @@ class Projection:
         pictures = ["front.png", *(path.name for path in save_race(self._results, folder))]
         (folder / "verdict.txt").write_text(self._verdict() + "\n", encoding="utf-8")
         (folder / "verdict.json").write_text(self._json(verdict_body(self._results)), encoding="utf-8")
+        if effects := self._results.prompt_segments:
+            (folder / "segments.json").write_text(self._json([e.body() for e in effects]), encoding="utf-8")
         (folder / "FINDINGS.md").write_text(self._hide(findings(self._results, pictures)), encoding="utf-8")
         (folder / "lock.json").write_text(self._json(self._lock), encoding="utf-8")
         (folder / "spec.json").write_text(self._json(self._lock["spec"]), encoding="utf-8")
