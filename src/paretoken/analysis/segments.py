@@ -192,4 +192,5 @@ def _percents(low: float | None, high: float | None, *, signed: bool = True) -> 
     if low is None or high is None:
         return ""
     ends = (low, high) if signed else sorted((abs(low), abs(high)))
-    return " [{}, {}]".format(*(f"{100 * end:{'+' if signed else ''}.3g}" for end in ends))
+    digits = 0 if max(map(abs, ends)) >= 0.0995 else 1
+    return " [{}, {}]".format(*(f"{100 * end:{'+' if signed else ''}.{digits}f}" for end in ends))

@@ -194,7 +194,10 @@ def compare(
     if as_json:
         held = hold(results) if declared else None
         pairs = [*pairs, *([] if held is None else held.comparisons)]
-        return print_json([asdict(pair) | {"sentence": pair.sentence, "verdict": pair.verdict} for pair in pairs])
+        bodies = [asdict(pair) | {"sentence": pair.sentence, "verdict": pair.verdict} for pair in pairs]
+        for body, effect in zip(bodies, results.prompt_segments if declared else (), strict=False):
+            body["prompt_segment"] = effect.body()
+        return print_json(bodies)
     if not pairs:
         say("there is nothing to compare: fewer than two variants have answers")
     for pair in pairs:

@@ -23,8 +23,8 @@ _HEADINGS = {
     TASK: r"(task|instructions?|input|question|data|your turn)\b|任务|指令|输入|问题|数据",
 }
 _OPENINGS = {
-    "role": r"you are (?!given|provided|asked|shown|to\b|going)|you're (?!given|asked|going)|you write\b|act as\b"
-    "|imagine (that )?you are\b|your role\b|(你|您)(是|扮演)|请?(你)?扮演|请?作为|假设(你|您)是",
+    "role": r"you (?!are (given|provided|asked|shown|to|going)\b|(will|can|may|must|should|need|have|want)\b)\w+"
+    r"|act as\b|imagine (that )?you are\b|your role\b|(你|您)(是|扮演)|请?(你)?扮演|请?作为|假设(你|您)是",
     "context": r"our\b|we\b|for context\b|(some )?background\b|我们|本店|本公司|背景",
     "examples": r"(here (are|is) )?((a|an|the|some|one|two|three|few|several|worked) )*examples?\b|for example\b|e\.g\."
     "|例如|比如|示例|例子|以下是.{0,6}(示例|例子)|例[一二三四五六七八九十\\d]",
@@ -96,15 +96,10 @@ def count_examples(segment: str, text: str) -> int | None:
     if numbered := len(_NUMBERED.findall(text)):
         return numbered
     lines = [line for line in text.splitlines() if line.strip() and _heading(line) is None]
-    labels = [found[1] for line in lines if (found := _LABEL.match(line)) and not _announces(found[1])]
+    labels = [found[1] for line in lines if (found := _LABEL.match(line)) and "examples" not in found[1].lower()]
     if labels:
         return labels.count(labels[0])
     return sum(bool(_ITEM.match(line)) for line in lines) or None
-
-
-def _announces(label: str) -> bool:
-    """Whether a label introduces examples, and is none of theirs: `Here are two examples:`."""
-    return re.match(_OPENINGS["examples"], label, re.IGNORECASE) is not None
 
 
 def _paragraphs(template: str) -> Iterator[str]:
