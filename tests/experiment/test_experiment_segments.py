@@ -84,7 +84,7 @@ def test_planted_effects_are_recovered_to_the_last_token(parts: Lab) -> None:
         "role": "may go", "offer": "earns its place", "examples": "may go",
     }  # fmt: skip
     assert found["examples"].sentence.startswith(
-        "the 2 examples cost 41 % of input tokens and 53 % of the bill [53, 53] ("
+        "the 2 examples cost 41 % of input tokens and 53 % of the bill [+53, +53] ("
     )
     assert found["examples"].sentence.endswith(": may go; on these 24 samples (n = 24)")
     assert '"offer" costs 14 % of input tokens and' in results.verdicts[1]
@@ -117,7 +117,7 @@ def test_a_segment_that_shortens_answers_saves(parts: Lab, segment: str, verdict
     tokens = results.panel.pairs(rest, whole, "input_tokens", prefix=False)
     effect = SegmentEffect.of("silence", None, results.compare(rest, whole), tokens)
     assert effect.verdict == verdict
-    assert re.search(r", but saves \d+ % of the bill \[\d+, \d+\] \(answers are \S+ tokens shorter with it\)",
+    assert re.search(r", but saves \d+ % of the bill \[\+\d+, \+\d+\] \(answers are \S+ tokens shorter with it\)",
                      effect.sentence)  # fmt: skip
 
 
@@ -218,8 +218,8 @@ def test_every_verb_tells_of_the_segments(parts: Lab, said: Callable[..., Any], 
 def test_mlflow_gets_the_numbers_as_a_file(parts: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from paretoken.report import mlflow_projection
 
-    for name in ("save_front", "save_comparison", "course_of", "_dataset_input"):
-        monkeypatch.setattr(mlflow_projection, name, lambda *_: None)
+    for name in ("save_front", "save_segments", "save_comparison", "course_of", "_dataset_input"):
+        monkeypatch.setattr(mlflow_projection, name, lambda *_: [])
     results = run(parts.folder).results
     mlflow_projection.Projection(cast("Any", None), results, "0", str)._write_files(tmp_path)
     written = json.loads((tmp_path / "segments.json").read_text(encoding="utf-8"))

@@ -97,20 +97,26 @@ class SegmentEffect:
         )
 
     @property
+    def saves(self) -> bool:
+        """The prompt is shown to be dearer without it."""
+        return self.list_usd.high is not None and self.list_usd.high < 0
+
+    @property
     def verdict(self) -> str:
         """Whether it pays: `earns its place`, `may go`, `pays for itself`, `a trade-off`, `undecided`, `cannot tell`.
 
-        It earns its place where a metric is shown to be worse without it, may go where the prompt is shown to be
-        cheaper and not worse without it, and pays for itself where the prompt is dearer without it and not better.
+        It earns its place where a metric is shown to be worse without it, and may go where the prompt is shown to be
+        cheaper and not worse without it. Where the prompt is dearer without it, it pays for itself, unless answers are
+        better without it: that is a trade-off.
         """
-        found, saves = self.without.verdict, self.list_usd.shown and (self.list_usd.value or 0.0) < 0
+        found = self.without.verdict
         if found == "worse":
             return "earns its place"
         if not self.metrics or "cannot tell" in found:
             return "cannot tell"
         if found in WON:
             return "may go"
-        return "undecided" if not saves else "a trade-off" if "better" in found else "pays for itself"
+        return "undecided" if not self.saves else "a trade-off" if "better" in found else "pays for itself"
 
     @property
     def subject(self) -> str:
@@ -132,11 +138,10 @@ class SegmentEffect:
         of_input = "an unknown share" if self.input_share is None else _percent(self.input_share)
         told = f"cost{s} {of_input} of input tokens"
         share, answers = self.cost_share, self.output_tokens
-        if share.value is not None and not self.list_usd.shown:
-            told += f" and no share of the bill that can be told from none{_percents(share.low, share.high)}"
+        if share.value is not None and self.saves:
+            told += f", but save{s} {_percent(-share.value)} of the bill{_percents(*share[:0:-1], sign=-1)}"
         elif share.value is not None:
-            part = f"{_percent(abs(share.value))} of the bill{_percents(*share[1:], signed=False)}"
-            told += f" and {part}" if share.value > 0 else f", but save{s} {part}"
+            told += f" and {_percent(share.value)} of the bill{_percents(*share[1:])}"
         if answers.value is not None and answers.shown:
             way = "longer" if answers.value > 0 else "shorter"
             told += f" (answers are {abs(answers.value):.1f} tokens {way} with {'it' if s else 'them'})"
@@ -188,9 +193,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if abs(share) >= 0.0995 else f"{100 * share:.1f} %"
 
 
-def _percents(low: float | None, high: float | None, *, signed: bool = True) -> str:
+def _percents(low: float | None, high: float | None, sign: int = 1) -> str:
     if low is None or high is None:
         return ""
-    ends = (low, high) if signed else sorted((abs(low), abs(high)))
+    ends = (sign * low, sign * high)
     digits = 0 if max(map(abs, ends)) >= 0.0995 else 1
-    return " [{}, {}]".format(*(f"{100 * end:{'+' if signed else ''}.{digits}f}" for end in ends))
+    return " [{}, {}]".format(*(f"{100 * end:+.{digits}f}" for end in ends))

@@ -357,7 +357,9 @@ def _picture(outcome: Outcome) -> str | None:
     if outcome.progress.made or not path.is_file():
         from paretoken.report.figures import save_front
         from paretoken.report.race_figures import save_race
+        from paretoken.report.segments_figure import save_segments
 
         save_front(outcome.results, path)
         save_race(outcome.results, path.parent)
+        save_segments(outcome.results, path.parent)
     return str(path)

@@ -22,6 +22,7 @@ from paretoken.report.mlflow_race import (
     variant_course_metrics,
 )
 from paretoken.report.race_figures import save_race
+from paretoken.report.segments_figure import save_segments
 from paretoken.report.tables import findings, front_rows, question_of, standing_words
 from paretoken.report.verdicts import course_of, verdict_body
 
@@ -134,7 +135,8 @@ class Projection:
 
     def _write_files(self, folder: Path) -> None:
         save_front(self._results, folder / "front.png")
-        pictures = ["front.png", *(path.name for path in save_race(self._results, folder))]
+        drawn = [*save_race(self._results, folder), *save_segments(self._results, folder)]
+        pictures = ["front.png", *(path.name for path in drawn)]
         (folder / "verdict.txt").write_text(self._verdict() + "\n", encoding="utf-8")
         (folder / "verdict.json").write_text(self._json(verdict_body(self._results)), encoding="utf-8")
         if effects := self._results.prompt_segments:

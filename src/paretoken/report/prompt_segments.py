@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paretoken.models.estimate import estimate_tokens
 from paretoken.prompts.segments import split_prompt
-from paretoken.report.markdown import line
+from paretoken.report.markdown import line, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ def _number(gain: Gain, scale: float = 1.0) -> str | None:
     return shown if scaled.low == scaled.high else f"{shown} {scaled.interval}"
 
 
-def segment_sections(results: Results) -> Iterator[str]:
+def segment_sections(results: Results, pictures: Sequence[str]) -> Iterator[str]:
     """The part of FINDINGS.md that tells of a prompt's segments."""
     rows = effect_rows(results.prompt_segments)
     if not rows:
@@ -83,6 +83,8 @@ def segment_sections(results: Results) -> Iterator[str]:
         "What a call has with the segment, less what it has without it: cost includes longer or shorter answers. Cost "
         "and metrics of all segments are one family of intervals; tokens stand alone."
     )
+    if "segments.png" in pictures:
+        yield picture("segments.png", "What each segment costs, and what it buys")
 
 
 def _cell(value: object) -> str:

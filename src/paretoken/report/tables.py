@@ -117,7 +117,7 @@ def findings(results: Results, pictures: Sequence[str] = (), held: Held | None =
         _front_table(results),
         _goals(results),
         *([picture("front.png", "Cost against quality")] if "front.png" in pictures else []),
-        *segment_sections(results),
+        *segment_sections(results, pictures),
         *race_sections(results, pictures),
         *(_differences(results) if results.test is not None else ()),
         *_segments(results),
