@@ -197,5 +197,5 @@ def _percents(low: float | None, high: float | None, sign: int = 1) -> str:
     if low is None or high is None:
         return ""
     ends = (sign * low, sign * high)
-    digits = 0 if max(map(abs, ends)) >= 0.0995 else 1
+    digits = 0 if min(map(abs, ends)) >= 0.0995 else 1
     return " [{}, {}]".format(*(f"{100 * end:+.{digits}f}" for end in ends))

@@ -88,7 +88,8 @@ def draw_segments(results: Results) -> Figure | None:
     figure.text(0.035, 1 - 0.22 / height, title, fontsize=13, fontweight=strong_weight(families), color=INK, va="top",
                 **style)  # fmt: skip
     n = max(effect.without.n for effect in effects)
-    told = f"run {results.run.id}  ·  {n} samples  ·  whiskers: intervals that hold together, answers' length included"
+    level = f"{100 * (1 - results.plan['alpha']):g} %"
+    told = f"run {results.run.id}  ·  {n} samples  ·  whiskers: intervals, {level} for all segments together"
     figure.text(0.035, 1 - 0.62 / height, drawable(told, families), fontsize=8.5, color=SOFT, va="top", **style)
     return figure
 
