@@ -139,30 +139,29 @@ def test_an_unmarked_prompt_is_cut_by_what_it_says(parts: Lab) -> None:
 
 
 BAD = [
-    ("[prompts/parts.md]", "[prompts/parts.md, prompts/terse.md]", "several are listed", "prompts/parts.md"),
-    ("{keep", "{prompt: part, keep", "Did you mean 'parts'?", "segments:"),
-    ("keep: [task]", "keep: [tsk]", "Did you mean 'task'?", "segments:"),
-    ("keep: [task]", "keep: [role, offer, examples, task]", "nothing to leave out", "segments:"),
-    ("  - id: echo/a", '  - {id: echo/b, price: free}\n  - id: echo/a', "one model and one setting", "segments:"),
-    ("temperature: 0.0", "temperature: {choices: [0.0, 1.0]}", "one model and one setting", "segments:"),
-    ("{contains: 0.2}", "{contans: 0.2}", "Did you mean 'contains'?", "segments:"),
-    ("{contains: 0.2}", "{contains: 3.0}", "no loss could exceed 3", "segments:"),
-    ("keep: [task]", "kep: [task]", "Did you mean 'keep'?", "segments:"),
+    ("[prompts/parts.md]", "[prompts/parts.md, prompts/terse.md]", "several are listed"),
+    ("{keep", "{prompt: part, keep", "Did you mean 'parts'?"),
+    ("keep: [task]", "keep: [tsk]", "Did you mean 'task'?"),
+    ("keep: [task]", "keep: [role, offer, examples, task]", "nothing to leave out"),
+    ("  - id: echo/a", '  - {id: echo/b, price: free}\n  - id: echo/a', "one model and one setting"),
+    ("temperature: 0.0", "temperature: {choices: [0.0, 1.0]}", "one model and one setting"),
+    ("{contains: 0.2}", "{contans: 0.2}", "Did you mean 'contains'?"),
+    ("{contains: 0.2}", "{contains: 3.0}", "no loss could exceed 3"),
+    ("keep: [task]", "kep: [task]", "Did you mean 'keep'?"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "says", "line"), BAD)
+@pytest.mark.parametrize(("old", "new", "says"), BAD)
 def test_bad_plans_are_refused_before_anything_is_spent(
-    parts: Lab, capsys: pytest.CaptureFixture[str], old: str, new: str, says: str, line: str
+    parts: Lab, capsys: pytest.CaptureFixture[str], old: str, new: str, says: str
 ) -> None:
     parts.edit(old, new)
     before = parts.files()
     assert run_command(["run", "lab"]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("error:")) == ("", 1)
+    assert f"spec.yaml:{parts.line('  segments:')}: " in said.err
     assert says in said.err
-    place = "segments:" if line == "segments:" else "plan:"
-    assert f"spec.yaml:{parts.line(place)}: " in said.err or f"spec.yaml:{parts.line('  segments:')}: " in said.err
     assert parts.files() == before
 
 
@@ -225,6 +224,20 @@ def test_mlflow_gets_the_numbers_as_a_file(parts: Lab, tmp_path: Path, monkeypat
     written = json.loads((tmp_path / "segments.json").read_text(encoding="utf-8"))
     assert written == [json.loads(json.dumps(effect.body())) for effect in results.prompt_segments]
     assert "## Prompt segments" in (tmp_path / "FINDINGS.md").read_text(encoding="utf-8")
+
+
+def test_the_picture_has_a_row_a_segment(parts: Lab, tmp_path: Path) -> None:
+    from paretoken.report.segments_figure import draw_segments, save_segments
+
+    results = run(parts.folder).results
+    assert save_segments(results, tmp_path) == [tmp_path / "segments.png"]
+    figure = draw_segments(results)
+    assert figure is not None
+    costs, buys = figure.axes
+    assert [label.get_text() for label in costs.get_yticklabels()] == ["role", "offer", "examples"]
+    assert [text.get_text() for text in buys.texts] == ["may go", "earns its place", "may go"]
+    parts.edit("  segments: {keep: [task], margin: {contains: 0.2}, population: dataset}\n", "  grid: {}\n")
+    assert save_segments(run(parts.folder).results, tmp_path) == []
 
 
 def test_a_run_under_way_shows_intervals_that_hold_at_every_look(parts: Lab) -> None:
