@@ -253,3 +253,8 @@ def test_a_check_of_the_test_tells_of_no_segments(parts: Lab) -> None:
     results = run(parts.folder, aa=True).results
     assert results.plan["aa"] == "relabelled"
     assert results.prompt_segments == []
+
+
+def test_other_plans_keep_the_identity_they_had(lab: Lab) -> None:
+    design, _ = plan(lab.folder)
+    assert "segments" not in design.lock["spec"]["plan"]

@@ -6,7 +6,6 @@ Whatever is not recognised, or names a variable, is the task: it belongs to no s
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,9 +38,9 @@ _HEADING = re.compile(
     r"[ \t]*(?:#{1,6}[ \t]+(?P<a>.+?)#*|\*\*(?P<b>[^*]+)\*\*[:：]?|【(?P<c>[^】]+)】[:：]?|<(?P<d>[\w -]+)>)[ \t]*\n?"
 )
 _LABEL_ALONE = re.compile(r"[ \t]*(?P<text>[^\n:：.!?。！？]{1,40})[:：][ \t]*\n?")
-_LABEL = re.compile(r"[ \t]*([A-Za-z\u3400-\u9fff][\w ]{0,24}?)[ \t]*\d*[:：]")
+_LABEL = re.compile(r"[ \t]*(?:\*\*)?([A-Za-z\u3400-\u9fff][\w ]{0,24}?)[ \t]*\d*(?:\*\*)?[:：]")
 _CLOSED = re.compile(r"</[\w -]+>\s*$")
-_ITEM = re.compile(r"[ \t]*([-*•·]|\d+[.)、])\s*")
+_ITEM = re.compile(r"[ \t]*(?:[-*]\s+|[•·]\s*|\d+[.)、]\s*)")
 _FINISHED = re.compile(r"[.!?:;。！？：；][\"'”’)）]*\s*$")
 _NUMBERED = re.compile(
     r"^\W*(?:examples?|samples?|示例|例子|样例|例)[ \t]*#?[\d一二三四五六七八九十]+|<example\b",
@@ -103,11 +102,19 @@ def count_examples(segment: str, text: str) -> int | None:
 
 
 def _paragraphs(template: str) -> Iterator[str]:
-    """Paragraphs, each with the blank lines that follow it."""
-    lines = template.splitlines(keepends=True)
-    starts = [i for i, (before, line) in enumerate(pairwise(lines), start=1) if line.strip() and not before.strip()]
-    for start, end in pairwise([0, *starts, len(lines)]):
-        yield "".join(lines[start:end])
+    """Paragraphs, each with the blank lines that follow it; a heading begins one, and a tag holds all up to its end."""
+    paragraph, tag, ended = "", "", False
+    for line in template.splitlines(keepends=True):
+        heading = None if tag else _HEADING.fullmatch(line)
+        if paragraph and line.strip() and not tag and (ended or heading):
+            yield paragraph
+            paragraph = ""
+        paragraph += line
+        tag = (heading["d"] or "") if heading else tag
+        ended = not line.strip() or (bool(tag) and f"</{tag}>" in line)
+        tag = "" if ended and line.strip() else tag
+    if paragraph:
+        yield paragraph
 
 
 def _heading(line: str) -> str | None:
