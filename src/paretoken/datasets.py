@@ -61,6 +61,7 @@ class Dataset:
         hash: Content hash of the samples taken and of the parts their columns play.
         columns: Names of all columns, in file order.
         reference_column: The column that templates must not see, if there is one.
+        input_column: The column that is the input; None where all columns together are.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Dataset:
     columns: tuple[str, ...]
     reference_column: str | None
     language: str | None = None
+    input_column: str | None = None
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,11 @@ class Dataset:
     def template_variables(self) -> frozenset[str]:
         """What a prompt template may use: every column but the reference, and `input`."""
         return frozenset(self.columns) - {self.reference_column} | {"input"}
+
+    @property
+    def input_variables(self) -> frozenset[str]:
+        """Variables that stand for a sample's input, or a part of it."""
+        return self.template_variables if self.input_column is None else frozenset({"input", self.input_column})
 
     def template_values(self, sample: Sample) -> dict[str, object]:
         """Values of `template_variables` for one sample."""
@@ -151,7 +158,7 @@ def load_dataset(
     if take is not None and take < len(samples):
         chosen = sorted(random.Random(f"take/{seed}").sample(range(len(samples)), take))  # noqa: S311 - not a secret
         samples = [samples[i] for i in chosen]
-    return Dataset(path, tuple(samples), columns, reference, language)
+    return Dataset(path, tuple(samples), columns, reference, language, parts.input if parts.input in columns else None)
 
 
 def _required(row: Row, column: str, path: Path, line: int) -> str:

@@ -15,6 +15,7 @@ from paretoken.analysis.objectives import Objectives
 from paretoken.analysis.panel import Panel, drawn, tabulate
 from paretoken.analysis.raced import RaceOutcome
 from paretoken.analysis.raceplan import ERROR_RATE
+from paretoken.analysis.segments import SegmentEffect
 from paretoken.analysis.summary import VariantSummary, summarize
 from paretoken.analysis.variance import VarianceSplit, split_variance
 from paretoken.core.calls import NUMBERS
@@ -293,6 +294,21 @@ class Results:
         return ([], None) if self.test is None else self.test.result(self.panel)
 
     @cached_property
+    def prompt_segments(self) -> list[SegmentEffect]:
+        """What each segment of the prompt costs and buys, in the prompt's order; nothing for other plans."""
+        rows = self.plan.get("prompt_segments", ())
+        if self.test is None or "aa" in self.plan or not rows:
+            return []
+        test, panel, measured = self.test, self.panel, zip(rows, self.comparisons, strict=True)
+        return [
+            SegmentEffect.of(
+                row["segment"], row["n_examples"], without,
+                panel.pairs(test.control, row["variant"], "input_tokens", prefix=test.continuous),
+            )
+            for row, without in measured
+        ]  # fmt: skip
+
+    @cached_property
     def false_difference_rate(self) -> float | None:
         """Of an A/A test: share of random relabellings of its pairs in which a difference is found; else None."""
         return self.test.false_differences(self.panel) if self.test is not None and "aa" in self.plan else None
@@ -302,7 +318,7 @@ class Results:
         """All that is to be said of the comparisons, one sentence each."""
         if self.race is not None:
             return self.race.sentences()
-        told = [comparison.sentence for comparison in self.comparisons]
+        told = [told.sentence for told in self.prompt_segments or self.comparisons]
         if (confirmed := self.confirmation) is not None:
             going_on = confirmed.n < confirmed.planned and self.run.status != "finished"
             word = "confirmed" if confirmed.verdict in WON else "not confirmed yet" if going_on else "not confirmed"

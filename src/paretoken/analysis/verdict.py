@@ -128,7 +128,7 @@ class Comparison:
         told = f'treatment "{self.treatment}" against "{self.control}": {words}; on {of} ({counts})'
         undecided = [j for j in self.judged if j.finding == "undecided"]
         if undecided:
-            told += f"; undecided: {_needs_words(self)}"
+            told += f"; undecided: {needs_words(self)}"
         return "; mind: ".join((told, *self.warnings))
 
 
@@ -207,7 +207,8 @@ def _joint(judgements: Sequence[Judgement]) -> str:
     return "better" if findings == {"better"} else "not worse"
 
 
-def _needs_words(comparison: Comparison) -> str:
+def needs_words(comparison: Comparison) -> str:
+    """How many more samples would settle an undecided comparison."""
     needs, n = comparison.needs, comparison.n
     if needs is None:
         if all(j.difference.low == j.difference.high for j in comparison.judged if j.finding == "undecided"):

@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paretoken.cli.planned import say_forecast, say_outlook, say_racing
 from paretoken.cli.screen import live_progress, note, print_json, print_rows, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from paretoken.analysis.results import Results
     from paretoken.experiment.api import Outcome
-    from paretoken.experiment.design import Design
-    from paretoken.experiment.forecast import Forecast
-    from paretoken.experiment.race_outlook import RaceOutlook
-    from paretoken.experiment.reach import Outlook
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 INTERRUPTED = 130
+SEGMENTS = "what each segment adds to a call"
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use at most this many samples.")]
 
 
@@ -59,24 +57,28 @@ def plan(
     from paretoken.experiment.reach import recorded_outlook
     from paretoken.report.comparisons import edit_rows
     from paretoken.report.overview import forecast_rows
+    from paretoken.report.prompt_segments import cut_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
     design, forecast = make_plan(spec, limit=limit)
     outlooks, changes, racing = recorded_outlook(design), edit_changes(design), race_outlook(design, forecast)
+    cuts = cut_rows(design)
     if as_json:
         variants, judges = ([row.body() for row in rows] for rows in (forecast.variants, forecast.judges))
         body = {**forecast.body(), "spent_usd": forecast.spent_usd, "verdict": forecast.verdict, "variants": variants,
                 **({"judges": judges} if judges else {}),
                 "reach": [{"treatment": o.treatment, **asdict(o.reach)} for o in outlooks],
+                **({"segments": cuts} if cuts else {}),
                 "edits": [asdict(change) for change in changes],
                 "race": None if racing is None else {**asdict(racing), "verdict": racing.verdict}}  # fmt: skip
         print_json(body | ({} if outcome is None else {"pilot": _pilot_body(outcome)}))
     else:
         say(design.spec.question or design.spec.experiment)
+        print_rows(cuts, title="how the prompt is cut")
         print_rows(forecast_rows(forecast))
-        _say_forecast(forecast, design, spec)
-        _say_racing(racing, design, spec)
-        _say_outlook(outlooks, design, spec)
+        say_forecast(forecast, design, spec)
+        say_racing(racing, design, spec)
+        say_outlook(outlooks, design, spec)
         print_rows(edit_rows(changes), title="what edits do to the prompts")
         _say_dropped(design.dropped)
     raise typer.Exit(0 if outcome is None else outcome.exit_code)
@@ -97,32 +99,6 @@ def _run_pilot(spec: Path, limit: int | None, pilot: int) -> Outcome:
 def _pilot_body(outcome: Outcome) -> dict[str, Any]:
     progress = outcome.progress
     return {"run": outcome.results.run.id, "sent": progress.made - progress.hits, "billed_usd": progress.billed_usd}
-
-
-def _say_forecast(forecast: Forecast, design: Design, spec: Path) -> None:
-    from paretoken.analysis.prediction import MIN_SEEN
-
-    n_samples, calls, to_send = len(design.samples), forecast.total("calls"), forecast.total("to_send")
-    judges = sum(row.to_send for row in forecast.judges)
-    asked = f", {judges} of them of judges" if judges else ""
-    say(f"calls: {calls} ({to_send} to send{asked}), {n_samples} samples")
-    if forecast.spent_usd:
-        say(f"spent so far: ${forecast.spent_usd:f}")
-    if not to_send:
-        return
-    certain = f"${forecast.total('certain_usd'):.6f}, however often calls are retried"
-    if (found := forecast.predicted) is not None:
-        say(f"cost: ${found.expected:.6f} expected, 90 % interval ${found.low:.6f} to ${found.high:.6f} (from "
-            f"{forecast.total('recorded')} recorded calls); never above {certain}")  # fmt: skip
-    else:
-        say(f"cost: ${forecast.total('low_usd'):.6f} to ${forecast.total('high_usd'):.6f}, by the length of the "
-            f"answers; never above {certain}")  # fmt: skip
-        lacking, pilot = sum(row.predicted is None for row in forecast.rows), 30 if n_samples > 60 else MIN_SEEN
-        what = "variants and judges" if forecast.judges else "variants"
-        some = "" if design.searches else f"; `paretoken plan {spec} --pilot {pilot}` sends some first"
-        say(f"no 90 % interval: {lacking} of {len(forecast.rows)} {what} have fewer than {MIN_SEEN} recorded "
-            f"samples{some}")  # fmt: skip
-    say(f"budget: {forecast.verdict}")
 
 
 def run(
@@ -181,7 +157,7 @@ def cheapest(
     The variants are those of the spec. Where its own plan is `cheapest`, options replace parts of it.
     """
     from paretoken.experiment.api import run as run_experiment
-    from paretoken.experiment.spec import cheapest_plan
+    from paretoken.experiment.resolve_race import cheapest_plan
 
     asked = {"metric": metric, "within": within, "of": of, "alpha": alpha,
              "tolerance": None if tolerance is None else {"list_usd": tolerance}}  # fmt: skip
@@ -208,6 +184,7 @@ def compare(
     from paretoken.experiment.archive import open_run
     from paretoken.experiment.baseline import hold
     from paretoken.report.comparisons import difference_rows, noise_rows, segment_rows
+    from paretoken.report.prompt_segments import effect_rows
 
     results = open_run(run)
     if (control is None) != (treatment is None):
@@ -217,17 +194,21 @@ def compare(
     if as_json:
         held = hold(results) if declared else None
         pairs = [*pairs, *([] if held is None else held.comparisons)]
-        return print_json([asdict(pair) | {"sentence": pair.sentence, "verdict": pair.verdict} for pair in pairs])
+        bodies = [asdict(pair) | {"sentence": pair.sentence, "verdict": pair.verdict} for pair in pairs]
+        for body, effect in zip(bodies, results.prompt_segments if declared else (), strict=False):
+            body["prompt_segment"] = effect.body()
+        return print_json(bodies)
     if not pairs:
         say("there is nothing to compare: fewer than two variants have answers")
     for pair in pairs:
         say(pair.sentence)
         print_rows(difference_rows(pair))
     if declared:
-        for sentence in results.verdicts[len(pairs) :]:
+        for sentence in results.verdicts[0 if results.prompt_segments else len(pairs) :]:
             say(sentence)
         for sentence in _baseline_sentences(results):
             say(sentence)
+        print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
         print_rows(segment_rows(results), title="by tag (for exploring: no claim is made)")
         print_rows(noise_rows(results), title="where the noise comes from (variances of the difference)")
     return None
@@ -270,6 +251,7 @@ def _results_body(results: Results) -> dict[str, Any]:
         "question": results.run.lock["question"],
         "front": front_rows(results),
         "verdicts": results.verdicts,
+        **({"prompt_segments": [e.body() for e in results.prompt_segments]} if results.prompt_segments else {}),
         **({"judges": [judge.body() for judge in results.agreements]} if results.agreements else {}),
         "dropped": results.run.lock["dropped"],
         "baseline": _baseline_sentences(results),
@@ -278,10 +260,12 @@ def _results_body(results: Results) -> dict[str, Any]:
 
 def _say_results(results: Results) -> None:
     from paretoken.report.overview import closing_rows, confirmation_rows
+    from paretoken.report.prompt_segments import effect_rows
     from paretoken.report.tables import score_cautions
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results))
+    print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
     for sentence in results.verdicts:
         say(sentence)
     for judge in results.agreements:
@@ -373,48 +357,9 @@ def _picture(outcome: Outcome) -> str | None:
     if outcome.progress.made or not path.is_file():
         from paretoken.report.figures import save_front
         from paretoken.report.race_figures import save_race
+        from paretoken.report.segments_figure import save_segments
 
         save_front(outcome.results, path)
         save_race(outcome.results, path.parent)
+        save_segments(outcome.results, path.parent)
     return str(path)
-
-
-def _say_racing(racing: RaceOutlook | None, design: Design, spec: Path) -> None:
-    """What racing may save, and what the budget can settle."""
-    if design.searches:
-        size = "endless" if design.space.size is None else f"{design.space.size:,} variants"
-        tried, trials = len(design.variants), design.plan["trials"]
-        if trials > tried:
-            say(f"search: the space has {size}, fewer than the {trials} trials: all of them are tried")
-        else:
-            say(f"search: {tried} variants of a space of {size}; the rows above are random ones of them")
-    if racing is None:
-        return
-    say(f"racing: from ${racing.least_usd:.6f}, if all is settled by the first samples, to ${racing.most_usd:.6f}, the "
-        "cost without it")  # fmt: skip
-    if (found := racing.rehearsal) is not None:
-        middle, low, high = (100 * share for share in found.share)
-        say(f"expected: {middle:.0f} % of the cost without it, 90 % interval {low:.0f} to {high:.0f} %: "
-            f"${middle / 100 * racing.most_usd:.6f} (rehearsed on {found.samples} recorded samples of "
-            f"{found.variants} variants)")  # fmt: skip
-    elif not design.searches:
-        say(f"expected: unknown, too few recorded answers; `paretoken plan {spec} --pilot 16` sends some first")
-    if not design.plan.get("tolerance"):
-        say("no tolerance is declared: variants that cost nearly the same race to the end; see `tolerance` in README")
-    if racing.verdict:
-        say(racing.verdict)
-
-
-def _say_outlook(outlooks: Sequence[Outlook], design: Design, spec: Path) -> None:
-    from paretoken.report.comparisons import reach_rows
-
-    if design.plan["kind"] != "abtest":
-        return
-    if not outlooks:
-        say(f"what it can show: unknown, too few recorded pairs; `paretoken plan {spec} --pilot 30` sends some first")
-    print_rows(reach_rows(outlooks), title="what it can show (80 % power; from recorded pairs)")
-    for outlook in outlooks:
-        if outlook.too_small:
-            reach = outlook.reach
-            say(f"too small: {reach.planned} samples will hardly show {outlook.treatment!r} to be not worse on "
-                f"{reach.name} within {reach.margin:g}, even if it is; about {reach.needs} would")  # fmt: skip

@@ -17,6 +17,7 @@ from paretoken.core.errors import Refused
 from paretoken.core.protocols import Fetching, Judging
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
+from paretoken.experiment.model_design import ModelDesign, model_bodies
 from paretoken.experiment.planners import FixedPlanner
 from paretoken.experiment.spec import MAX_TOKENS, OWN_FIELDS
 from paretoken.gateway.budget import bound_tokens, bound_usd
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from paretoken.analysis.objectives import Objectives
     from paretoken.core.protocols import Planner, Scorer
     from paretoken.datasets import Dataset, Sample
-    from paretoken.experiment.model_design import ModelDesign
     from paretoken.experiment.raceplanner import Entrants
     from paretoken.experiment.space import Space
     from paretoken.experiment.spec import Spec
@@ -254,8 +254,8 @@ class Design:
                 for id_, p in self.prompts.items()
             },
             "variants": [] if self.searches else self.rows(self.variants),
-            "models": _bodies(self.models, self.path),
-            **({"judges": _bodies(self.judges, self.path)} if self.judges else {}),
+            "models": model_bodies(self.models, self.path),
+            **({"judges": model_bodies(self.judges, self.path)} if self.judges else {}),
             "scorers": [
                 {
                     "name": s.name,
@@ -397,7 +397,3 @@ class Design:
         body["dataset"] = {name: value for name, value in self.lock["dataset"].items() if name not in told}
         text = json.dumps(body, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _bodies(models: Mapping[str, ModelDesign], spec: Path) -> dict[str, Any]:
-    return {id_: model.body(spec.resolve().parent) for id_, model in models.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from paretoken.experiment.spec import ReplaySpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from paretoken.core.protocols import Provider
@@ -43,6 +44,11 @@ class ModelDesign:
             file = folder / self.entry.replay
             known["recording"] = _file_hash(file, file.stat().st_mtime_ns)
         return known
+
+
+def model_bodies(models: Mapping[str, ModelDesign], spec: Path) -> dict[str, Any]:
+    """Models as the lock lists them, by id; paths are relative to the spec's folder."""
+    return {id_: model.body(spec.resolve().parent) for id_, model in models.items()}
 
 
 @cache

@@ -19,6 +19,7 @@ from paretoken.experiment.model_design import ModelDesign
 from paretoken.experiment.resolve_judges import check_judges, judge_entries, judging
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
+from paretoken.experiment.resolve_segments import leave_out, segments_plan
 from paretoken.experiment.space import parse_space
 from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
@@ -69,6 +70,8 @@ def load_design(
     prompts = {prompt.id: prompt for prompt in load_prompts(folder / path for path in spec.prompts)}
     for prompt in prompts.values():
         prompt.check(dataset.template_variables)
+    left_out = None if spec.plan.segments is None else leave_out(spec.plan.segments, prompts, dataset, source)
+    prompts = prompts if left_out is None else left_out.prompts
     for name in spec.track:
         if name not in (known := registered("paretoken.trackers")):
             raise source.error(f"unknown tracker {name!r}.", "track", name, fix=suggest(name, known))
@@ -83,10 +86,14 @@ def load_design(
     if raced(spec) is not None:
         plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)
     else:
-        plan, tried = _plan(spec, enumerate_space(space, source), source)
+        tried, test = enumerate_space(space, source), spec.plan.abtest
+        if left_out is None:
+            plan, tried = _plan(spec, tried, source)
+        else:
+            test, plan = segments_plan(left_out, tried, models, source)
+        if test is not None:
+            _check_test(test, "abtest" if left_out is None else "segments", objectives, scorers, dataset, source)
     check_comparing(scorers, tried, plan, spec, source)
-    if spec.plan.abtest is not None:
-        _check_test(spec.plan.abtest, objectives, scorers, dataset, source)
     if aa:
         plan, tried = _make_alike(plan, tried, models, spec.seed, source)
     _check_edits(space.choices("edits"), dataset, models, source)
@@ -217,28 +224,28 @@ def _plan(spec: Spec, variants: list[Variant], source: Source) -> tuple[dict[str
 
 
 def _check_test(
-    test: AbTestSpec, objectives: Objectives, scorers: tuple[Scorer, ...], dataset: Dataset, source: Source
+    test: AbTestSpec, kind: str, objectives: Objectives, scorers: tuple[Scorer, ...], dataset: Dataset, source: Source
 ) -> None:
     metrics = [metric for scorer in scorers for metric in scorer.metrics]
     judged = (*metrics, *NUMBERS, *(f"latency_s.{q}" for q in LATENCY_QUANTILES))
     for name in test.margin:
         if name not in judged:
-            raise source.error(f"{name!r} is measured by nothing here.", "plan", "abtest", "margin", name,
+            raise source.error(f"{name!r} is measured by nothing here.", "plan", kind, "margin", name,
                                fix=suggest(name, judged))  # fmt: skip
     for name in test.range:
         if name not in (*metrics, *NUMBERS):
-            raise source.error(f"{name!r} is measured by nothing here.", "plan", "abtest", "range", name,
+            raise source.error(f"{name!r} is measured by nothing here.", "plan", kind, "range", name,
                                fix=suggest(name, (*metrics, *NUMBERS)))  # fmt: skip
     for i, column in enumerate(test.segments):
         if column not in dataset.columns:
-            raise source.error(f"the dataset has no column {column!r}.", "plan", "abtest", "segments", i,
+            raise source.error(f"the dataset has no column {column!r}.", "plan", kind, "segments", i,
                                fix=suggest(column, dataset.columns))  # fmt: skip
     ranges = {name: ends for scorer in scorers for name, ends in scorer.ranges.items()} | test.range
     for name, margin in test.margin.items():
         if name in ranges and margin >= ranges[name][1] - ranges[name][0]:
             low, high = ranges[name]
             raise source.error(f"{name!r} lies between {low:g} and {high:g}: no loss could exceed {margin:g}.", "plan",
-                               "abtest", "margin", name, fix="Name a loss that would matter.")  # fmt: skip
+                               kind, "margin", name, fix="Name a loss that would matter.")  # fmt: skip
     asked = [*([m for m in objectives.maximize if m in metrics] or metrics), *test.margin]
     backwards = [name for name in asked if name in metrics and name in objectives.minimize]
     if backwards:
@@ -247,7 +254,7 @@ def _check_test(
     unbounded = [name for name in asked if name in metrics and name not in ranges]
     if test.mode == "continuous" and test.sequence == "betting" and unbounded:
         raise source.error(f"{unbounded[0]!r} has no bounds, on which a test that may stop at any time rests.", "plan",
-                           "abtest", "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "
+                           kind, "mode", fix=f"State them, range: {{{unbounded[0]}: [0, 1]}}, or say sequence: "
                            "asymptotic.")  # fmt: skip
     if not (test.confirm or test.sequence == "asymptotic"):
         return
@@ -257,11 +264,11 @@ def _check_test(
     n_units = len(set((dataset.clusters or {s.id: s.id for s in dataset.samples}).values()))
     if test.mode == "continuous" and test.sequence == "asymptotic" and n_units < BURN_IN:
         raise source.error(f"an asymptotic sequence says nothing before {BURN_IN} samples, and {n_units} are planned.",
-                           "plan", "abtest", "sequence", fix="Take more samples, or say mode: fixed.")  # fmt: skip
+                           "plan", kind, "sequence", fix="Take more samples, or say mode: fixed.")  # fmt: skip
     held_out = n_units - round((1 - (test.confirm or 0)) * n_units)
     if test.confirm and min(held_out, n_units - held_out) < MIN_PAIRS:
         raise source.error(f"of {n_units} samples this leaves {n_units - held_out} to select a winner and {held_out} "
-                           "to confirm it.", "plan", "abtest", "confirm",
+                           "to confirm it.", "plan", kind, "confirm",
                            fix=f"Both need at least {MIN_PAIRS}.")  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import label_variants
-from paretoken.experiment.spec import CheapestSpec, RaceSpec, SearchSpec
+from paretoken.experiment.spec import CheapestSpec, RaceSpec, SearchSpec, load_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from paretoken.analysis.objectives import Objectives
     from paretoken.core.protocols import Scorer
@@ -171,3 +172,30 @@ def _check_bounds(
             raise source.error(f"{name!r} lies between {low:g} and {high:g}: no difference could exceed "
                                f"{difference:g}.", "plan", kind,
                                fix="Name a difference that would matter.")  # fmt: skip
+
+
+def cheapest_plan(path: Path, asked: Mapping[str, object]) -> dict[str, object]:
+    """The plan that asks a spec for its cheapest variant.
+
+    Args:
+        path: The spec file or its folder.
+        asked: Parts of `CheapestSpec`. Others are those of the spec's own plan, where that is `cheapest`; else the
+            metric is what the spec maximises, and ranges are those that its plan declares.
+
+    Raises:
+        SpecError: Nothing says what is good enough.
+    """
+    spec, _, source = load_spec(path)
+    plan = source.data.get("plan")
+    own = next((part for part in plan.values() if isinstance(part, dict)), {}) if isinstance(plan, dict) else {}
+    known = own if spec.plan.cheapest is not None else {name: own[name] for name in ("range",) if name in own}
+    body = {**known, **asked}
+    if "within" in body and "metric" not in body:
+        if not spec.maximize:
+            raise source.error("the spec maximises nothing.", "maximize",
+                               fix="Say what must be good enough: --metric NAME.")  # fmt: skip
+        body["metric"] = spec.maximize[0]
+    if "within" not in body and not spec.subject_to:
+        raise source.error("nothing says what is good enough.", "plan", fix="Add --within 0.02, or floors to the spec: "
+                           'subject_to: {NAME: ">= 0.60"}.')  # fmt: skip
+    return {"cheapest": body}

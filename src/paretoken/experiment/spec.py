@@ -176,6 +176,16 @@ class AbTestSpec(Strict):
     segments: list[str] = []
 
 
+class SegmentsSpec(Strict):
+    """`plan: {segments: ...}`: a prompt is tested against itself without a segment, for every one that it may lose."""
+
+    prompt: str | None = None
+    keep: list[str] = []
+    margin: dict[str, Annotated[float, BeforeValidator(_margin)]] = {}
+    alpha: Annotated[float, BeforeValidator(_alpha)] = 0.05
+    population: Literal["beyond", "dataset"] = "beyond"
+
+
 class GridSpec(Strict):
     """`plan: grid`: every variant on every sample."""
 
@@ -268,6 +278,7 @@ class PlanSpec(Strict):
     """`plan:` exactly one planner."""
 
     abtest: AbTestSpec | None = None
+    segments: SegmentsSpec | None = Field(None, exclude_if=lambda plan: plan is None)  # older runs keep their identity
     grid: GridSpec | None = None
     race: RaceSpec | None = None
     cheapest: CheapestSpec | None = None
@@ -276,7 +287,9 @@ class PlanSpec(Strict):
     @model_validator(mode="after")
     def _exactly_one(self) -> PlanSpec:
         if len(self.model_fields_set) != 1:
-            raise PydanticCustomError("plan", "name exactly one planner: grid, abtest, race, cheapest, or search.")
+            raise PydanticCustomError(
+                "plan", "name exactly one planner: grid, abtest, segments, race, cheapest, or search."
+            )
         return self
 
 
@@ -380,30 +393,3 @@ def complaint(source: Source, error: ValidationError, *prefix: str | int) -> Spe
     known = tuple(part for part in location if part not in ("str", "dict[str,any]"))
     message = _MESSAGES.get(first["type"], f"{first['msg'][0].lower()}{first['msg'][1:]}.".replace("..", "."))
     return source.error(message, *known)
-
-
-def cheapest_plan(path: Path, asked: Mapping[str, object]) -> dict[str, object]:
-    """The plan that asks a spec for its cheapest variant.
-
-    Args:
-        path: The spec file or its folder.
-        asked: Parts of `CheapestSpec`. Others are those of the spec's own plan, where that is `cheapest`; else the
-            metric is what the spec maximises, and ranges are those that its plan declares.
-
-    Raises:
-        SpecError: Nothing says what is good enough.
-    """
-    spec, _, source = load_spec(path)
-    plan = source.data.get("plan")
-    own = next((part for part in plan.values() if isinstance(part, dict)), {}) if isinstance(plan, dict) else {}
-    known = own if spec.plan.cheapest is not None else {name: own[name] for name in ("range",) if name in own}
-    body = {**known, **asked}
-    if "within" in body and "metric" not in body:
-        if not spec.maximize:
-            raise source.error("the spec maximises nothing.", "maximize",
-                               fix="Say what must be good enough: --metric NAME.")  # fmt: skip
-        body["metric"] = spec.maximize[0]
-    if "within" not in body and not spec.subject_to:
-        raise source.error("nothing says what is good enough.", "plan", fix="Add --within 0.02, or floors to the spec: "
-                           'subject_to: {NAME: ">= 0.60"}.')  # fmt: skip
-    return {"cheapest": body}

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 Section = Literal["system", "user", "assistant"]
 
 _SECTION = re.compile(r"^#[ \t]+(system|user|assistant)[ \t]*$", re.MULTILINE)
-_SEGMENT = re.compile(r"^[ \t]*<!--[ \t]*segment:[ \t]*([\w-]+)[ \t]*-->[ \t]*\n?", re.MULTILINE)
+MARK = re.compile(r"^[ \t]*<!--[ \t]*segment:[ \t]*([\w-]+)[ \t]*-->[ \t]*\n?", re.MULTILINE)
+"""Begins a segment, which goes on to the next mark or the end of the section; marks are never sent."""
+COMMENT = re.compile(r"[^\n]*<!--[ \t]*segment\b[^\n]*")
+"""A line that is meant to be a mark."""
 _FRONT_KEYS = ("name", "description")
 _JINJA = ImmutableSandboxedEnvironment(  # plain text for a model: nothing to escape
     undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
@@ -79,7 +82,16 @@ class Prompt:
     @property
     def segments(self) -> tuple[str, ...]:
         """Names of the marked parts, in order."""
-        return tuple(_SEGMENT.findall(self.text))
+        return tuple(MARK.findall(self.text))
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names that its templates use.
+
+        Raises:
+            TemplateSyntaxError: Of a prompt that was not read from a file, but cut out of one.
+        """
+        return frozenset[str]().union(*map(_variables, (template for _, template in self.sections)))
 
     def check(self, variables: Iterable[str]) -> None:
         """Make sure that the template uses only these variables.
@@ -89,7 +101,7 @@ class Prompt:
         """
         known = frozenset(variables)
         for _, template in self.sections:
-            for name in sorted(meta.find_undeclared_variables(_JINJA.parse(template)) - known):
+            for name in sorted(_variables(template) - known):
                 raise SpecError(f"the template uses {name!r}, which the dataset does not offer.",
                                 fix=suggest(name, known), file=self.path, line=self._line_of(name))  # fmt: skip
 
@@ -110,9 +122,13 @@ class Prompt:
             raise SpecError(f"the template cannot be rendered: {error}.", file=self.path) from error
 
 
+def _variables(template: str) -> set[str]:
+    return meta.find_undeclared_variables(_JINJA.parse(MARK.sub("", template)))
+
+
 @cache
 def _compile(template: str) -> Template:
-    return _JINJA.from_string(_SEGMENT.sub("", template))
+    return _JINJA.from_string(MARK.sub("", template))
 
 
 def load_prompts(paths: Iterable[Path]) -> tuple[Prompt, ...]:

@@ -15,6 +15,7 @@ from paretoken.report.driver_figures import draw_beeswarm, draw_driver_bar, draw
 from paretoken.report.figures import save_front
 from paretoken.report.front_page import save_front_page
 from paretoken.report.race_figures import save_race
+from paretoken.report.segments_figure import save_segments
 from paretoken.report.tables import findings, front_rows
 from paretoken.report.verdicts import verdict_body
 
@@ -63,7 +64,8 @@ def write_files(
     lock = results.run.lock
     save_front(results, folder / "front.png")
     save_front_page(results, folder / "front.html")
-    pictures = ["front.png", *(path.name for path in save_race(results, folder))]
+    drawn = [*save_race(results, folder), *save_segments(results, folder)]
+    pictures = ["front.png", *(path.name for path in drawn)]
     texts = {
         "verdict.txt": "\n".join(results.verdicts) + "\n",
         "verdict.json": _json(verdict_body(results)),
@@ -71,6 +73,8 @@ def write_files(
         "lock.json": _json(lock),
         "spec.json": _json(lock["spec"]),
     }
+    if effects := results.prompt_segments:
+        texts["segments.json"] = _json([effect.body() for effect in effects])
     for name, text in texts.items():
         (folder / name).write_text(hide(text), encoding="utf-8")
     named = {comparison.treatment: comparison for comparison in results.comparisons}

@@ -9,6 +9,7 @@ from paretoken.core.usage import ZERO
 from paretoken.records import project_root
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.markdown import bullets, line, picture
+from paretoken.report.prompt_segments import segment_sections
 from paretoken.report.race_findings import race_cautions, race_sections
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def findings(results: Results, pictures: Sequence[str] = (), held: Held | None =
         _front_table(results),
         _goals(results),
         *([picture("front.png", "Cost against quality")] if "front.png" in pictures else []),
+        *segment_sections(results, pictures),
         *race_sections(results, pictures),
         *(_differences(results) if results.test is not None else ()),
         *_segments(results),

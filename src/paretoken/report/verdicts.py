@@ -59,6 +59,7 @@ def verdict_body(results: Results) -> dict[str, Any]:
 
     Returns:
         `verdicts`: one sentence each; `comparisons`; `confirmation`, the winner's on held-out samples, or None;
+        `prompt_segments`: what each segment of the prompt costs and buys, where the plan asks for it;
         `segments`: of each a `column`, its `value` and the `comparison` within, for exploring; `plan`: what was
         declared; `false_difference_rate`: of an A/A test, else None; `race`: what became of every variant, what was
         saved, the front on held-out samples and its hypervolume, or None for other plans. A comparison has its
@@ -69,6 +70,7 @@ def verdict_body(results: Results) -> dict[str, Any]:
         "verdicts": results.verdicts,
         "comparisons": [_body(comparison) for comparison in results.comparisons],
         "confirmation": None if confirmation is None else _body(confirmation),
+        "prompt_segments": [effect.body() for effect in results.prompt_segments],
         "segments": [
             {"column": column, "value": value, "comparison": _body(comparison)}
             for column, value, comparison in results.segments()
