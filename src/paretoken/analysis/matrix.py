@@ -134,7 +134,8 @@ class Selection:
 
     @property
     def _first_sentence(self) -> str:
-        unit = f"{self.n_units} clusters" if self.n_units < self.n_samples else f"{self.n_samples} samples"
+        unit = f"{self.n_samples} samples" if self.n_units == self.n_samples else f"{self.n_units} clusters"
+        unit = "one cluster" if self.n_units == 1 else unit
         first, others = self.first, [row for row in self.rows if row.rank > 1]
         names = " and ".join(f'"{row.label}"' for row in first)
         told = f"{names} {'is' if len(first) == 1 else 'are'} first with {first[0].total:.2f}"
@@ -181,7 +182,7 @@ class Selection:
             size = 10**digits
             weight = (math.ceil(flip.at * size) if way > 0 else math.floor(flip.at * size)) / size
             totals = scores @ reweighted(weights, index, min(max(weight, 0.0), 1.0))
-            if 0 <= weight <= 1 and totals[flip.winner] > max(np.delete(totals, flip.winner)) + TIE:
+            if 0 <= weight <= 1 and totals[flip.winner] > max(totals[0], totals.max() - 2 * TIE) + TIE:
                 return f"{weight:.{digits}f}"
         return f"{flip.at:.9f}"
 

@@ -118,7 +118,8 @@ def _outcomes(
     candidates = list(dict.fromkeys(names.values()))
     if len(candidates) < 2:
         told = f"one {by} to choose from, {candidates[0]}" if candidates else f"no {by} to choose from"
-        raise SpecError(f"{results.run.id} has {told}.", fix="It takes two.")
+        why = "" if results.race is None else ": the others left the race"
+        raise SpecError(f"{results.run.id} has {told}{why}.", fix="It takes two.")
     table = results.table
     numbers = [table.variant_ids.index(id_) for id_ in variants]
     met = np.zeros((len(table.variant_ids), len(table.sample_ids)), np.bool_)
