@@ -268,6 +268,11 @@ def test_shares_of_resamples_add_up_and_ties_share_them():
     noisy = weigh(TINY, TERMS)
     assert sum(row.first_rate for row in noisy.rows) == pytest.approx(1)
     assert 0 < noisy.rows[0].first_rate < 1
+    assert f'the noise leaves others a chance: "large" is first in {100 * noisy.rows[1].first_rate:.0f} %' in (
+        noisy.sentences
+    )
+    rows = tuple(row._replace(first_rate=share) for row, share in zip(noisy.rows, (0.3, 0.7), strict=True))
+    assert 'the totals are too close to tell: "large" is first in 70 %' in replace(noisy, rows=rows).sentences
 
 
 def test_every_candidate_meets_the_same_resamples():

@@ -108,6 +108,15 @@ def test_the_runs_own_limit_is_the_floor(fleet, cli):
     assert "coverage" in body["weights"]
 
 
+def test_tags_that_the_plan_names_are_the_scenarios(fleet, cli):
+    fleet.edit("treatment: [small]\n", "treatment: [small]\n    segments: [product]\n")
+    run(fleet.folder)
+    body = cli("select", fleet.folder, "--floor", "0.5", "--no-picture", "--json").json
+    failed = {row["label"]: row["failed_scenarios"] for row in body["rows"]}
+    assert failed["large"] == []
+    assert failed["small"] == sorted(f"product=lamp {i}" for i in range(N) if i % 3 != 1)
+
+
 def test_the_order_in_which_calls_came_back_changes_nothing(fleet):
     first, second = run(fleet.folder).results, run(fleet.folder, fresh=True).results
     backwards = replace(second.table, sample_ids=second.table.sample_ids[::-1], sample=N - 1 - second.table.sample)

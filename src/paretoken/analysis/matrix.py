@@ -125,8 +125,12 @@ class Selection:
     def sentences(self) -> list[str]:
         """What is to be said, the answer first."""
         told = [self._first_sentence]
-        told += [f'the noise leaves "{row.label}" a chance: first in {percent(row.first_rate)}'
-                 for row in self.rows if row.rank > 1 and row.first_rate >= CHANCE]  # fmt: skip
+        if rivals := [row for row in self.rows if row.rank > 1 and row.first_rate >= CHANCE]:
+            close = max(row.first_rate for row in rivals) >= self.rows[0].first_rate
+            shares = ", ".join(f'"{row.label}" is first in {percent(row.first_rate)}' for row in rivals)
+            told.append(
+                f"{'the totals are too close to tell' if close else 'the noise leaves others a chance'}: {shares}"
+            )
         told += [self._flip_sentence, self.rule]
         told += [f"{name} is not measured: {why}; its weight goes to the others" for name, why in self.dropped.items()]
         told += [f'"{row.label}": {remark}' for row in self.rows for remark in row.remarks]

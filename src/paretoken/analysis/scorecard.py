@@ -78,62 +78,66 @@ def measure(outcomes: Outcomes, draws: NDArray[np.float64], terms: Terms) -> dic
         answered, in time where `sla_s` says what that is; `coverage`, the share of scenarios that were passed; and
         what they are made of, `error_rate`, `sla_rate` (in time, of all whose time is known) and `usable_rate`.
     """
-    rows = [_measure_one(outcomes, v, draws, terms) for v in range(len(outcomes.candidates))]
+    met = [draws @ np.bincount(outcomes.unit, samples, outcomes.n_units) > 0 for samples in outcomes.scenarios.values()]
+    rows = [_measure_one(outcomes, v, draws, met, terms) for v in range(len(outcomes.candidates))]
     return {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
 
 
 def _measure_one(
-    outcomes: Outcomes, candidate: int, draws: NDArray[np.float64], terms: Terms
+    outcomes: Outcomes, candidate: int, draws: NDArray[np.float64], met: Sequence[NDArray[np.bool_]], terms: Terms
 ) -> dict[str, NDArray[np.float64]]:
+    """One candidate's numbers; `met` says for each scenario whether a draw has any sample of it."""
     mine = outcomes.candidate == candidate
-    unit = outcomes.unit[outcomes.sample[mine]]
     failed, latency_s, quality = outcomes.failed[mine], outcomes.latency_s[mine], outcomes.quality[mine]
-
-    def total(of: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.asarray(draws @ np.bincount(unit, of, minlength=outcomes.n_units))
-
-    n, usable = total(np.ones(len(unit))), total(_usable(failed, quality, terms.floor))
-    error_rate = _ratio(total(failed), n)
-    found = {"error_rate": error_rate, "usable_rate": _ratio(usable, n), "stability": 1 - error_rate}
-    found["sla_rate"] = np.full(len(draws), np.nan)
-    if terms.sla_s is not None:
-        timed = failed | ~np.isnan(latency_s)
-        found["sla_rate"] = found["stability"] = _ratio(total(~failed & (latency_s <= terms.sla_s)), total(timed))
-    scored, means = _sample_means(outcomes, mine)
-    found["quality"] = _weighted(draws, outcomes, scored, means)
     has = ~np.isnan(latency_s)
-    found["latency"] = quantiles(latency_s[has], draws[:, unit[has]], LATENCY_QUANTILES["p99"])
-    found["cost"] = _ratio(total(outcomes.list_usd[mine]), usable)
-    found["coverage"] = np.full(len(draws), np.nan)
-    if terms.floor is not None and outcomes.scenarios:
-        met = [_drawn(outcomes, samples, draws) for samples in outcomes.scenarios.values()]
-        passed = [
-            _meets(_weighted(draws, outcomes, scored[samples[scored]], means[samples[scored]]), terms.floor)
-            for samples in outcomes.scenarios.values()
-        ]
+    of_calls = {
+        "n": np.ones(len(failed)),
+        "failed": failed,
+        "usable": ~failed if terms.floor is None else ~failed & _meets(quality, terms.floor),
+        "timed": failed | has,
+        "in_time": ~failed & (latency_s <= (terms.sla_s or 0.0)),
+        "usd": outcomes.list_usd[mine],
+    }
+    unit = outcomes.unit[outcomes.sample[mine]]
+    means, scored = _sample_means(outcomes, mine)
+    parts = [np.ones(len(scored)), *(outcomes.scenarios.values() if terms.floor is not None else ())]
+    sums = [np.bincount(unit, values, outcomes.n_units) for values in of_calls.values()]
+    sums += [
+        np.bincount(outcomes.unit, part * values, outcomes.n_units) for part in parts for values in (means, scored)
+    ]
+    totals = (draws @ np.stack(sums, axis=1)).T
+    drawn = dict(zip(of_calls, totals, strict=False))
+    quality_means = [
+        _ratio(*pair) for pair in zip(totals[len(of_calls) :: 2], totals[len(of_calls) + 1 :: 2], strict=True)
+    ]
+    found = {
+        "quality": quality_means[0],
+        "latency": quantiles(latency_s[has], draws[:, unit[has]], LATENCY_QUANTILES["p99"]),
+        "cost": _ratio(drawn["usd"], drawn["usable"]),
+        "stability": 1 - _ratio(drawn["failed"], drawn["n"]),
+        "coverage": np.full(len(draws), np.nan),
+        "error_rate": _ratio(drawn["failed"], drawn["n"]),
+        "sla_rate": np.full(len(draws), np.nan),
+        "usable_rate": _ratio(drawn["usable"], drawn["n"]),
+    }
+    if terms.sla_s is not None:
+        found["stability"] = found["sla_rate"] = _ratio(drawn["in_time"], drawn["timed"])
+    if terms.floor is not None and met:
+        passed = [_meets(mean, terms.floor) for mean in quality_means[1:]]
         found["coverage"] = _ratio(np.sum(passed, axis=0, dtype=float, where=np.array(met)), np.sum(met, axis=0))
     return found
-
-
-def _drawn(outcomes: Outcomes, samples: NDArray[np.bool_], draws: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a draw has any of some samples, shape `(n_draws,)`."""
-    return np.asarray(draws @ np.bincount(outcomes.unit, samples, minlength=outcomes.n_units) > 0)
 
 
 def failed_scenarios(outcomes: Outcomes, candidate: int, terms: Terms) -> tuple[str, ...]:
     """Names of the scenarios that a candidate does not pass; none without a floor."""
     if terms.floor is None:
         return ()
-    scored, means = _sample_means(outcomes, outcomes.candidate == candidate)
+    means, scored = _sample_means(outcomes, outcomes.candidate == candidate)
     return tuple(
         name
         for name, samples in outcomes.scenarios.items()
-        if not (samples[scored].any() and _meets(means[samples[scored]].mean(), terms.floor))
+        if not ((chosen := samples & scored).any() and _meets(means[chosen].mean(), terms.floor))
     )
-
-
-def _usable(failed: NDArray[np.bool_], quality: NDArray[np.float64], floor: float | None) -> NDArray[np.bool_]:
-    return ~failed if floor is None else ~failed & _meets(quality, floor)
 
 
 def _meets(values: NDArray[np.float64], floor: float) -> NDArray[np.bool_]:
@@ -141,21 +145,12 @@ def _meets(values: NDArray[np.float64], floor: float) -> NDArray[np.bool_]:
     return np.asarray(values >= floor - _ROUNDING)
 
 
-def _sample_means(outcomes: Outcomes, mine: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Mean quality over repeats: `(indices of samples that have any, means)`."""
+def _sample_means(outcomes: Outcomes, mine: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Mean quality of each sample over repeats, 0 where none is scored, and whether one is, shape `(n_samples,)`."""
     known = mine & ~np.isnan(outcomes.quality)
     sample, n_samples = outcomes.sample[known], len(outcomes.unit)
     counts = np.bincount(sample, minlength=n_samples)
-    scored = np.flatnonzero(counts)
-    return scored, np.bincount(sample, outcomes.quality[known], minlength=n_samples)[scored] / counts[scored]
-
-
-def _weighted(
-    draws: NDArray[np.float64], outcomes: Outcomes, samples: NDArray[np.int64], means: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Mean over the drawn samples, shape `(n_draws,)`."""
-    unit, n_units = outcomes.unit[samples], outcomes.n_units
-    return _ratio(draws @ np.bincount(unit, means, minlength=n_units), draws @ np.bincount(unit, minlength=n_units))
+    return np.bincount(sample, outcomes.quality[known], n_samples) / np.maximum(counts, 1), counts > 0
 
 
 def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,19 +164,26 @@ def quantiles(values: NDArray[np.float64], weights: NDArray[np.float64], q: floa
     Args:
         values: Shape `(n,)`.
         weights: Whole numbers, shape `(n_rows, n)`.
-        q: From 0 to 1.
+        q: From 0 to 1; where it is near 1 only the largest values are looked at.
 
     Returns:
         Shape `(n_rows,)`, as `numpy.quantile` of the repeated values; NaN where all weights are zero.
     """
-    if not len(values):
+    n = weights.sum(axis=1)
+    if not n.any():
         return np.full(len(weights), np.nan)
-    order = np.argsort(values, kind="stable")
-    ends, ordered = np.cumsum(weights[:, order], axis=1), values[order]
-    place = q * np.maximum(ends[:, -1] - 1, 0)
+    order = np.argsort(-values, kind="stable")
+    place = q * np.maximum(n - 1, 0)
     low = np.floor(place)
-    below, above = (ordered[(ends > np.minimum(k, ends[:, -1] - 1)[:, None]).argmax(axis=1)] for k in (low, low + 1))
-    return np.where(ends[:, -1] > 0, below + (place - low) * (above - below), np.nan)
+    above_low = n - 1 - low  # how many of the repeated values come before the lower neighbour, from the largest on
+    some = int(2 * above_low.max()) + 64
+    ends = np.cumsum(weights[:, order[:some]], axis=1)
+    while some < len(values) and (ends[:, -1] <= above_low).any():
+        some *= 2
+        ends = np.cumsum(weights[:, order[:some]], axis=1)
+    ordered = values[order[:some]]
+    below, above = (ordered[(ends > np.maximum(k, 0)[:, None]).argmax(axis=1)] for k in (above_low, above_low - 1))
+    return np.where(n > 0, below + (place - low) * (above - below), np.nan)
 
 
 def score(measured: Mapping[str, NDArray[np.float64]], names: Sequence[str], terms: Terms) -> NDArray[np.float64]:

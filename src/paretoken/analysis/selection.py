@@ -143,7 +143,7 @@ def _outcomes(
     if table.failed[rows].all():
         raise SpecError(f"{results.run.id} has no answers yet: there is nothing to choose from.")
     unknown = np.full(len(table), np.nan)
-    tags = tags_of([bodies[id_] for id_ in order])
+    tags = results.plan.get("segments") or tags_of([bodies[id_] for id_ in order])
     outcomes = Outcomes(
         candidates=candidates,
         candidate=candidate[rows],
