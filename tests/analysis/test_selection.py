@@ -241,6 +241,12 @@ def test_at_each_flip_and_nowhere_nearer_the_winner_changes(scores, raw):
             assert lead(i, flip.at + way * 1e-7)[1] == flip.winner or tied(scores, flip.winner, lead(i, flip.at)[1])
 
 
+def test_of_two_that_are_met_together_the_steeper_one_wins():
+    scores = np.array([[1.0, 0.6], [0.4, 0.8], [0.1, 0.9]])  # all have 0.7 where the first weight is 0.25
+    (flip,) = (flip for flip in find_flips(scores, {"a": 0.5, "b": 0.5}) if flip.dimension == "a")
+    assert (flip.at, flip.winner) == (pytest.approx(0.25), 2)
+
+
 def tied(scores, one, other):
     return bool((scores[one] == scores[other]).all())
 

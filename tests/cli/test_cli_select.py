@@ -146,6 +146,15 @@ def test_variants_that_left_a_race_are_no_candidates(fleet):
         paretoken.select(results)
 
 
+def test_what_a_race_kept_is_weighed(fleet):
+    fleet.edit("plan:\n  abtest:\n    control: large\n    treatment: [small]\n",
+               "plan: {race: {epsilon: {contains: 0.02}}}\n")  # fmt: skip
+    fleet.edit("[prompts/terse.md]", "[prompts/long.md, prompts/terse.md]")
+    found = paretoken.select(run(fleet.folder).results, floor=0.5)
+    assert {row.label for row in found.rows} == {"long|large", "long|small"}
+    assert "2 variants that left the race are no candidates" in found.notes
+
+
 MISTAKES = {
     "--weight qualty=0.5": "'qualty' is no dimension. Did you mean 'quality'?",
     "--weight quality=-1": "the weight of quality is -1. Give a number that is not negative.",

@@ -124,7 +124,7 @@ def _measure_one(
         found["stability"] = found["sla_rate"] = _ratio(drawn["in_time"], drawn["timed"])
     if terms.floor is not None and met:
         passed = [_meets(mean, terms.floor) for mean in quality_means[1:]]
-        found["coverage"] = _ratio(np.sum(passed, axis=0, dtype=float, where=np.array(met)), np.sum(met, axis=0))
+        found["coverage"] = _ratio(np.sum(passed, axis=0, dtype=float), np.sum(met, axis=0))
     return found
 
 

@@ -87,7 +87,7 @@ def _terms(results: Results, metric: str | None, floor: float | None, sla_s: flo
     """What is good enough.
 
     Raises:
-        SpecError: A floor is stated that no answer or every answer reaches, or that is a floor of nothing.
+        SpecError: The floor lies outside of the metric's scale, or there is no metric.
     """
     scorers = cast("list[dict[str, Any]]", results.run.lock["scorers"])
     scales = {name: (float(low), float(high)) for s in scorers for name, (low, high) in s.get("ranges", {}).items()}
@@ -135,18 +135,16 @@ def _outcomes(
     order, unit = drawn(ids, int(cast("int", results.run.lock["seed"])), clusters)
     place = {id_: i for i, id_ in enumerate(order)}
     sample = np.array([place.get(id_, -1) for id_ in table.sample_ids])[table.sample]
-    candidate_of = np.full(len(table.variant_ids), -1)
-    candidate_of[numbers] = [candidates.index(names[id_]) for id_ in variants]
-    candidate = candidate_of[table.variant]
-    rows = np.lexsort((table.repeat, sample, table.variant))  # sums do not depend on the order in which calls came back
-    rows = rows[(sample[rows] >= 0) & (candidate[rows] >= 0)]
+    variant = np.array([variants.index(id_) if id_ in variants else -1 for id_ in table.variant_ids])[table.variant]
+    rows = np.lexsort((table.repeat, sample, variant))  # sums do not depend on the order in which calls came back
+    rows = rows[(sample[rows] >= 0) & (variant[rows] >= 0)]
     if table.failed[rows].all():
         raise SpecError(f"{results.run.id} has no answers yet: there is nothing to choose from.")
     unknown = np.full(len(table), np.nan)
     tags = results.plan.get("segments") or tags_of([bodies[id_] for id_ in order])
     outcomes = Outcomes(
         candidates=candidates,
-        candidate=candidate[rows],
+        candidate=np.array([candidates.index(names[id_]) for id_ in variants])[variant[rows]],
         sample=sample[rows],
         failed=table.failed[rows],
         list_usd=table.list_pico[rows].astype(np.float64) * _PICO,
