@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from paretoken.analysis.scorecard import DIMENSIONS, Outcomes, Terms, failed_scenarios, measure, score
-from paretoken.analysis.weights import TIE, Flip, find_flips, resolve_weights, reweighted
+from paretoken.analysis.weights import TIE, Flip, add_up, find_flips, resolve_weights, reweighted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,8 @@ FEW_CALLS, FEW_UNITS = 100, 20
 CHANCE = 0.05
 """Share of resamples from which a candidate is named as one that may be first."""
 _TAIL = 0.025
+_EVEN = 1e-6
+"""A weight so near to a round one, in units of its last digit, is that one."""
 
 
 class Reading(NamedTuple):
@@ -183,9 +185,8 @@ class Selection:
         way, index = (1 if flip.at >= flip.weight else -1), list(self.weights).index(flip.dimension)
         weights, scores = np.array(list(self.weights.values())), self.scores
         for digits in range(2, 9):
-            size = 10**digits
-            weight = (math.ceil(flip.at * size) if way > 0 else math.floor(flip.at * size)) / size
-            totals = scores @ reweighted(weights, index, min(max(weight, 0.0), 1.0))
+            weight = way * (math.floor(way * flip.at * 10**digits + _EVEN) + 1) / 10**digits
+            totals = add_up(scores, reweighted(weights, index, min(max(weight, 0.0), 1.0)))
             if 0 <= weight <= 1 and totals[flip.winner] > max(totals[0], totals.max() - 2 * TIE) + TIE:
                 return f"{weight:.{digits}f}"
         return f"{flip.at:.9f}"
@@ -242,7 +243,7 @@ def weigh(
     chosen = resolve_weights(weights or {}, [name for name in DIMENSIONS if name not in dropped])
     names, by_weight = list(chosen), np.array(list(chosen.values()))
     scores = score(now, names, terms)[0]
-    totals = scores @ by_weight
+    totals = add_up(scores, by_weight)
     drawn, drawn_totals = _resample(outcomes, terms, names, by_weight, seed)
     ranks, first_rate = _ranks(totals[None])[0], _first(drawn_totals).mean(axis=0)
     drawn_ranks = np.quantile(_ranks(drawn_totals), (_TAIL, 1 - _TAIL), axis=0, method="closest_observation")
@@ -294,7 +295,7 @@ def _resample(
         found.append(measure(outcomes, rng.multinomial(n, np.full(n, 1 / n), some).astype(float), terms))
         left -= some
     measured = {name: np.concatenate([part[name] for part in found]) for name in names}
-    return measured, score(measured, names, terms) @ weights
+    return measured, add_up(score(measured, names, terms), weights)
 
 
 def _ranks(totals: NDArray[np.float64]) -> NDArray[np.int64]:

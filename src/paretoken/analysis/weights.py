@@ -82,6 +82,16 @@ def reweighted(weights: NDArray[np.float64], index: int, weight: float) -> NDArr
     return others
 
 
+def add_up(scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Totals, the same to the last digit whichever candidates stand beside one another.
+
+    Args:
+        scores: Shape `(..., n_dimensions)`.
+        weights: Shape `(n_dimensions,)`.
+    """
+    return np.asarray((scores * weights).sum(axis=-1))
+
+
 def find_flips(scores: NDArray[np.float64], weights: Mapping[str, float]) -> list[Flip]:
     """For each dimension the smallest change of its weight that makes another candidate first.
 
@@ -97,14 +107,14 @@ def find_flips(scores: NDArray[np.float64], weights: Mapping[str, float]) -> lis
     """
     now = np.array(list(weights.values()))
     behind = scores[0] - scores
-    lead = np.maximum(behind @ now, 0)
+    lead = np.maximum(add_up(behind, now), 0)
     found = []
     for i, (name, weight) in enumerate(weights.items()):
         if weight > 1 - TIE:
             continue  # nothing is left whose proportions could be kept
         flips = []
         for end in (0.0, 1.0):
-            if (met := _first_met(lead, behind @ reweighted(now, i, end))) is not None:
+            if (met := _first_met(lead, add_up(behind, reweighted(now, i, end)))) is not None:
                 step, winner = met
                 flips.append(Flip(name, weight, weight + step * (end - weight), winner))
         found += sorted(flips, key=lambda flip: abs(flip.at - weight))[:1]
