@@ -6,6 +6,7 @@ outcome = paretoken.run("experiments/quickstart")     # plans, runs up to the bu
 run = paretoken.open_run("last")                      # a finished or stopped run, from the records alone
 run.frame()                                           # one row per answer
 run.compare("verbose", "terse").sentence              # the verdict in words
+paretoken.select(run, sla_s=5).sentences              # which one to take, all things weighed
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paretoken.analysis.selection import select
     from paretoken.experiment.api import plan, run, run_async
     from paretoken.experiment.archive import open_run
 
-__all__ = ["open_run", "plan", "run", "run_async"]
+__all__ = ["open_run", "plan", "run", "run_async", "select"]
 
-_HOMES = {"open_run": "archive", "plan": "api", "run": "api", "run_async": "api"}
+_HOMES = {
+    "open_run": "experiment.archive",
+    "plan": "experiment.api",
+    "run": "experiment.api",
+    "run_async": "experiment.api",
+    "select": "analysis.selection",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -26,4 +34,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'paretoken' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"paretoken.experiment.{_HOMES[name]}"), name)
+    return getattr(import_module(f"paretoken.{_HOMES[name]}"), name)

@@ -121,7 +121,9 @@ def test_the_parent_has_drivers_waterfalls_and_a_page_that_needs_no_network(
 ) -> None:
     client, results = projected
     parent, _ = runs_of(client)
-    assert {"drivers.png", "beeswarm.png", "waterfall-terse.png", "front.html"} <= artifacts(client, parent)
+    assert {"drivers.png", "beeswarm.png", "waterfall-terse.png", "front.html", "selection.png"} <= artifacts(
+        client, parent
+    )
     assert parent.data.tags["drivers"].startswith("prompt drives")
     assert parent.data.metrics["drivers/prompt"] > 0.9
     table = json.loads(read(client, parent, "comparisons.json"))

@@ -83,17 +83,17 @@ def _choices(variant: Variant) -> dict[str, object]:
 
 def _inputs(ids: object, samples: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
     bodies = [samples.get(id_, {}) for id_ in cast("list[str]", ids)]
-    tags = _tags(bodies)
+    tags = tags_of(bodies)
     rows: list[dict[str, object]] = []
     for body in bodies:
         fields = cast("Mapping[str, object]", body.get("fields") or {})
         text = body.get("input")
         told = {} if text is None else {"input length": float(len(str(text))), "language": language_of(str(text))}
-        rows.append(told | {f"tag: {tag}": _level(fields.get(tag)) for tag in tags})
+        rows.append(told | {f"tag: {tag}": level_of(fields.get(tag)) for tag in tags})
     return rows
 
 
-def _tags(bodies: list[Mapping[str, object]]) -> list[str]:
+def tags_of(bodies: list[Mapping[str, object]]) -> list[str]:
     """Columns of the data set with few, short values, each of them of several samples."""
     columns: dict[str, list[str]] = {}
     for body in bodies:
@@ -110,7 +110,8 @@ def _tags(bodies: list[Mapping[str, object]]) -> list[str]:
     ]
 
 
-def _level(value: object) -> str:
+def level_of(value: object) -> str:
+    """A tag's value as text; samples without one are a level of their own."""
     return "(none)" if value is None else str(value)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import baselines, experiments, inspection, reasons
+from paretoken.cli import baselines, experiments, inspection, reasons, selecting
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ for verb in (
     experiments.cheapest,
     experiments.compare,
     experiments.front,
+    selecting.select,
     reasons.drivers,
     reasons.explain,
     experiments.report,

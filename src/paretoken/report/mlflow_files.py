@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from paretoken.analysis.drivers import explain_drivers
 from paretoken.analysis.explanation import explain
+from paretoken.analysis.selection import select
 from paretoken.core.errors import SpecError
 from paretoken.report.comparison_figure import save_comparison
 from paretoken.report.comparisons import difference_rows
@@ -16,6 +17,8 @@ from paretoken.report.figures import save_front
 from paretoken.report.front_page import save_front_page
 from paretoken.report.race_figures import save_race
 from paretoken.report.segments_figure import save_segments
+from paretoken.report.selection import candidate_rows
+from paretoken.report.selection_figure import draw_selection
 from paretoken.report.tables import findings, front_rows
 from paretoken.report.verdicts import verdict_body
 
@@ -92,6 +95,7 @@ def write_files(
         ],
         **_write_drivers(drivers, folder),
         **_write_waterfalls(results, folder),
+        **_write_selection(results, folder),
     }
     return [name for name, rows in tables.items() if write_table(rows, folder / name)]
 
@@ -117,6 +121,16 @@ def _write_drivers(drivers: Drivers | str, folder: Path) -> dict[str, list[dict[
         "drivers.json": [s._asdict() for s in drivers.shares],
         "effects.json": [e._asdict() for e in drivers.effects],
     }
+
+
+def _write_selection(results: Results, folder: Path) -> dict[str, list[dict[str, object]]]:
+    """The picture; returns the table."""
+    try:
+        found = select(results)
+    except SpecError:  # there is nothing to choose from, or not yet
+        return {}
+    draw_selection(found).savefig(folder / "selection.png")
+    return {"selection.json": candidate_rows(found)}
 
 
 def _write_waterfalls(results: Results, folder: Path) -> dict[str, list[dict[str, object]]]:
