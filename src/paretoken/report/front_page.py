@@ -36,7 +36,7 @@ def save_front_page(results: Results, path: Path) -> None:
             y=[y for _, y in places],
             error_x=_errors(shown, "list_usd", 1000),
             error_y=_errors(shown, name, 1),
-            mode="markers+text" if len(results.standings) <= 20 else "markers",
+            mode="markers+text" if on_front else "markers",
             text=[escape(s.summary.label) for s in shown],
             textposition="top center",
             hovertext=[_told(results, s) for s in shown],

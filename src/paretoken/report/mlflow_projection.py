@@ -117,7 +117,7 @@ class Projection:
 
     def _register(self) -> PromptBook:
         """Every prompt that was tried, and the champion where one prompt is chosen."""
-        book = PromptBook(self._client, self._run.experiment, question_of(self._results))
+        book = PromptBook(self._client, self._run.experiment, self._experiment, question_of(self._results))
         variants = self._results.variants
         for id_ in dict.fromkeys(variants[s.summary.variant].prompt for s in self._results.standings):
             book.register(id_, self._lock["prompts"][id_]["text"])

@@ -31,15 +31,17 @@ class PromptBook:
     Args:
         client: MLflow.
         experiment: Its name.
+        experiment_id: MLflow's id of it, in whose pages the prompt is listed.
         question: What it asks.
     """
 
-    def __init__(self, client: MlflowClient, experiment: str, question: str) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, experiment_id: str, question: str) -> None:
         self._client, self.name = client, plain_name(experiment)
         self._question = question
         self._versions: dict[str, int] = {}
         self._aliases: dict[str, int] = {}
         self._read()
+        client.set_prompt_tag(self.name, "_mlflow_experiment_ids", f",{experiment_id},")
 
     def register(self, prompt: str, text: str) -> None:
         """Make a prompt a version, where its content is new, and give the version its name.
