@@ -25,7 +25,7 @@ FEWEST_GROUPS = 10
 MOST_FITTED = 20_000
 MOST_EXPLAINED = 500
 MOST_CROSSED = 200
-REFITS = 30
+REFITS = 12
 REFITTED_TREES = 40
 REFITTED_ROWS = 3_000
 REEXPLAINED = 100
@@ -33,7 +33,6 @@ MOST_SPIKES = 0.02
 """Share of samples that may be left out as spikes, where nothing can be explained with them."""
 SPIKE = 0.1
 """Share of all squared error from which on one sample is a spike."""
-_NORMAL_95 = 1.96
 
 
 def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
@@ -225,7 +224,7 @@ def _shares(found: Drivers, refits: NDArray[np.float64]) -> tuple[Share, ...]:
     sizes = np.abs(found.values).mean(axis=0)
     shares = sizes / sizes.sum()
     again = np.abs(refits).mean(axis=1)
-    error = _NORMAL_95 * (again / again.sum(axis=1, keepdims=True)).std(axis=0, ddof=1)
+    error = _half_width(again / again.sum(axis=1, keepdims=True))
     rows = [
         Share(str(name), found.kinds[str(name)], float(size), float(share), max(0.0, share - e), min(1.0, share + e))
         for name, size, share, e in zip(found.frame.columns, sizes, shares.tolist(), error.tolist(), strict=True)
@@ -244,9 +243,16 @@ def _effects(found: Drivers, refits: NDArray[np.float64]) -> tuple[Effect, ...]:
             here = (levels == level).to_numpy()
             mean = float(found.values[here, column].mean())
             again = refits[:, here[:few], column]
-            error = _NORMAL_95 * float(again.mean(axis=1).std(ddof=1)) if again.shape[1] else float("nan")
+            error = float(_half_width(again.mean(axis=1))) if again.shape[1] else float("nan")
             rows.append(Effect(str(name), level, int(here.sum()), mean, mean - error, mean + error))
     return tuple(sorted(rows, key=lambda row: row.effect))
+
+
+def _half_width(refitted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of 95 % intervals by Student's t over the refits, which are the first axis."""
+    from scipy.special import stdtrit
+
+    return np.asarray(stdtrit(len(refitted) - 1, 0.975) * refitted.std(axis=0, ddof=1))
 
 
 def _crossings(found: Drivers, pairs: NDArray[np.float64]) -> tuple[Crossing, ...]:
