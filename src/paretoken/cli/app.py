@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import baselines, experiments, inspection, reasons
+from paretoken.cli import baselines, costs, experiments, inspection, reasons
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ for verb in (
     experiments.front,
     reasons.drivers,
     reasons.explain,
+    costs.costs,
     experiments.report,
     inspection.show,
     inspection.budget,
