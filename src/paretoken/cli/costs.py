@@ -63,7 +63,10 @@ def costs(
     print_rows(rows[:MOST_ROWS])
     if len(rows) > MOST_ROWS:
         say(f"{MOST_ROWS} of {len(rows):,} groups; --json has them all")
-    print_rows(log_front_rows(standings, objectives)[:MOST_ROWS], title="variants, means of answered calls")
+    print_rows(
+        log_front_rows(standings, objectives)[:MOST_ROWS],
+        title="variants by the means of their answered calls, which need not be of the same inputs",
+    )
     if reasons is not None:
         for sentence in reasons.sentences:
             say(sentence)
