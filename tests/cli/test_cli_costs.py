@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from paretoken.analysis.frame import build_log
 from paretoken.experiment.api import run
 
 if TYPE_CHECKING:
@@ -34,6 +36,17 @@ def test_a_run_its_export_and_the_budget_agree(lab: Lab, cli: Callable) -> None:
     days = {record.call.at.astimezone(UTC).date().isoformat() for record in results.records}
     assert {(row["department"], row["tag: label"]) for row in tags} == {("内容部", "spring")}
     assert {row["day"] for row in tags} == days
+
+
+def test_an_export_keeps_every_pico_dollar_beside_a_gap(lab: Lab) -> None:
+    results = run(lab.folder).results
+    first, second, *others = results.records
+    exact = Decimal("9007.199254740993")  # of which a float keeps one digit less
+    dear = replace(first.call, response=replace(first.call.response, list_usd=exact), billed_usd=exact)
+    records = [replace(first, call=dear), replace(second, call=replace(second.call, response=None)), *others]
+    log = build_log(results.frame(), records, results.run)
+    assert log["list_pico"].isna().tolist() == [False, True, *[False] * len(others)]
+    assert (log.loc[0, "list_pico"], log.loc[0, "billed_pico"]) == (9007199254740993, 9007199254740993)
 
 
 def test_the_front_of_a_log_is_that_of_the_run(lab: Lab, cli: Callable) -> None:

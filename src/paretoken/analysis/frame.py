@@ -91,10 +91,12 @@ def build_log(frame: pd.DataFrame, records: Iterable[Record], run: RunInfo) -> p
 
     calls = [record.call for record in records]
     log = frame.assign(run=run.id, at=[call.at for call in calls])
-    log["list_pico"] = [None if call.response is None else to_pico(call.response.list_usd) for call in calls]
+    listed = [pd.NA if call.response is None else to_pico(call.response.list_usd) for call in calls]
+    log["list_pico"] = pd.array(listed, "Int64")  # a list with gaps would become floats
     log["billed_pico"] = [to_pico(call.billed_usd) for call in calls]
-    for name in _LOG_TYPES.keys() - set(log):
-        log[name] = pd.NA
+    for name in _LOG_TYPES:
+        if name not in log:
+            log[name] = pd.NA
     for tag, value in cast("Mapping[str, str]", run.lock["tags"]).items():
         log[tag if tag not in log else f"tag: {tag}"] = value
     return log.astype(_LOG_TYPES)
