@@ -6,8 +6,8 @@ A log is made up: 13 models with prices, 4 prompts, departments and projects, 90
 failed calls and cache hits. Cost by tag, by model and by day, the Pareto front, and cost drivers on a sample are asked
 of 1, 3 and 10 million calls, each in a process of its own; seconds are from its first import to its answer, with the
 files in the system's cache, memory is its peak. pandas reads the columns that it needs, as nullable integers, for its
-floats lose pico-dollars. Both must give the same answers; `money_error_pico` is the largest difference of any sum. What
-100 million calls would take is a line through the three sizes, not a measurement.
+floats lose pico-dollars. Both must give the same answers, p95 to 0.1 %; `money_error_pico` is the largest difference
+of any sum. What 100 million calls would take is a line through the three sizes, not a measurement.
 Prints a table on stderr and one line of JSON per figure on stdout.
 """
 
@@ -41,7 +41,7 @@ SIZES = (1, 3, 10)
 BEYOND = 100_000_000
 CORES = 2
 QUERIES = {"tag": "department", "model": "model", "day": "day", "front": "", "drivers": ""}
-MINIMIZE, MAXIMIZE = ("list_usd", "latency_s.p95"), ("quality",)
+MINIMIZE, MAXIMIZE = ("list_usd",), ("quality",)
 USD_PER_MTOK = {
     "nova-mini": (0.10, 0.40), "nova": (0.40, 1.60), "nova-large": (2.00, 8.00), "sage-lite": (0.15, 0.60),
     "sage": (2.50, 10.00), "sage-think": (1.10, 4.40), "river-7b": (0.20, 0.20), "river-70b": (0.70, 0.70),
@@ -204,7 +204,8 @@ def pandas_drivers(log: Path, _: str) -> Any:
 
 def front_answer(standings: list[Standing]) -> Any:
     """What must be the same of a front."""
-    return sorted([s.summary.label, s.on_front, pico(s.summary.list_usd_total)] for s in standings)
+    return sorted([s.summary.label, s.on_front, pico(s.summary.list_usd_total), *s.summary.latency_s.values()]
+                  for s in standings)  # fmt: skip
 
 
 def drivers_answer(found: Drivers) -> Any:
@@ -244,7 +245,7 @@ def money_error(query: str, ours: Any, theirs: Any) -> int:
     for a, b in zip(ours, theirs, strict=True):
         worst = max([worst, *(abs(a[i] - b[i]) for i in money)])
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            same = abs(x - y) <= 1e-9 * abs(y) if isinstance(y, float) else x == y
+            same = abs(x - y) <= 1e-3 * abs(y) if isinstance(y, float) else x == y
             if i not in money and not same:
                 raise SystemExit(f"{query}: {a} and {b} differ")
     return worst

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from glob import escape, glob, has_magic
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
 from paretoken.analysis.estimate import Estimate, t_quantile
 from paretoken.analysis.features import log_features
 from paretoken.analysis.front import Standing, find_front
+from paretoken.analysis.log_files import find_parquet, known_zone
 from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
 from paretoken.analysis.summary import VariantSummary
 from paretoken.core.errors import SpecError
@@ -84,8 +84,8 @@ class CallLog:
     """
 
     def __init__(self, source: str | Path, *, timezone: str = "UTC") -> None:
-        self._given, self.name, self._zone = str(source), Path(source).name or str(source), _zone(timezone)
-        self.files = _find(str(source))
+        self._given, self.name, self._zone = str(source), Path(source).name or str(source), known_zone(timezone)
+        self.files = find_parquet(str(source))
         listed = f"[{', '.join(_text(escape(file)) for file in self.files)}]"  # DuckDB takes names for patterns
         self._table = f"read_parquet({listed}, union_by_name = true)"
         self._numbered = f"read_parquet({listed}, union_by_name = true, filename = '(file)', file_row_number = true)"
@@ -124,7 +124,8 @@ class CallLog:
         Returns:
             The names, then `calls, input_tokens, output_tokens, list_usd, billed_usd` (sums; money as `Decimal`),
             `unpriced` (answered calls that have no list cost, so that the sum lacks theirs), `error_rate`, and
-            `latency_s_p95` of the calls that have a latency [s]. Sorted by the names, a missing value last, as None.
+            `latency_s_p95` of the calls that have a latency, to 0.1 % [s]. Sorted by the names, a missing value last,
+            as None.
 
         Raises:
             SpecError: There is nothing of such a name, or too many groups for the memory.
@@ -140,12 +141,14 @@ class CallLog:
             *(self._sum(money) for money in MONEY),
             f"count(*) FILTER (WHERE {_ANSWERED} AND {self._number('list_usd')} IS NULL)",
             f"avg(CAST(NOT ({_ANSWERED}) AS INTEGER))",
-            f"quantile_cont({self._number('latency_s')}, 0.95)",
         ]  # fmt: skip
+        groups = [self._group(name) for name in keys]
+        p95 = self._latencies(groups, [LATENCY_QUANTILES["p95"]])
         found = [
-            (*row[:-5], self._usd("list", row[-5]), self._usd("billed", row[-4]), *row[-3:])
-            for row in self._grouped([self._group(name) for name in keys], measured)
-        ]
+            (*row[:-4], self._usd("list", row[-4]), self._usd("billed", row[-3]), *row[-2:],
+             *p95.get(row[: len(keys)], (None,)))
+            for row in self._grouped(groups, measured)
+        ]  # fmt: skip
         columns = [*keys, "calls", "input_tokens", "output_tokens", "list_usd", "billed_usd", "unpriced", "error_rate",
                    "latency_s_p95"]  # fmt: skip
         return pd.DataFrame(found, columns=columns, dtype=object).astype({"calls": int, "error_rate": float})
@@ -173,15 +176,14 @@ class CallLog:
         answered = f" FILTER (WHERE {_ANSWERED})"
         measured = ["count(*)", f"count(*){answered}", *(self._sum(money) for money in MONEY)]
         measured += [f"coalesce(sum({self._number(n)}), 0)" for n in ("input_tokens", "output_tokens")]
-        levels = ", ".join(map(str, LATENCY_QUANTILES.values()))
-        measured.append(f"quantile_cont({self._number('latency_s')}, [{levels}]){answered}")
         for name in wanted:
             measured += [f"{f}({self._number(name)}){answered}" for f in ("count", "avg", "stddev_samp")]
-        rows = self._grouped([_name(name) for name in choices], measured)
+        keys = [_name(name) for name in choices]
+        rows, latencies = self._grouped(keys, measured), self._latencies(keys, list(LATENCY_QUANTILES.values()))
         variants = [_variant(dict(zip(choices, row, strict=False))) for row in rows]
         labels = label_variants(variants)
         summaries = [
-            self._summary(variant, labels[variant.id], row[len(choices) :], wanted)
+            self._summary(variant, labels[variant.id], row[len(keys) :], wanted, latencies.get(row[: len(keys)], ()))
             for variant, row in zip(variants, rows, strict=True)
         ]
         return find_front(summaries, Objectives(tuple(minimize), tuple(maximize), {}))
@@ -234,8 +236,10 @@ class CallLog:
     def _tags(self) -> list[str]:
         return [n for n in self.types if self._holds(n, "texts") and n not in (*NEEDED, *CHOICES, *_TOLD)]
 
-    def _summary(self, variant: Variant, label: str, row: tuple[Any, ...], wanted: Sequence[str]) -> VariantSummary:
-        n, n_answered, listed, billed, tokens_in, tokens_out, latencies, *moments = row
+    def _summary(
+        self, variant: Variant, label: str, row: tuple[Any, ...], wanted: Sequence[str], latencies: tuple[float, ...]
+    ) -> VariantSummary:
+        n, n_answered, listed, billed, tokens_in, tokens_out, *moments = row
         list_usd, tokens = self._usd("list", listed), float(tokens_in + tokens_out)
         estimates = {
             name: _estimate(*moments[3 * i : 3 * i + 3]) for i, name in enumerate(wanted) if moments[3 * i]
@@ -247,7 +251,7 @@ class CallLog:
             n_failed=n - n_answered,
             n_estimated=0,
             estimates=estimates,
-            latency_s=dict(zip(LATENCY_QUANTILES, latencies or (), strict=False)),
+            latency_s=dict(zip(LATENCY_QUANTILES, latencies, strict=False)),
             list_usd_total=list_usd,
             billed_usd_total=self._usd("billed", billed),
             list_usd_per_1k_tokens=float(list_usd) * 1000 / tokens if tokens else None,
@@ -262,6 +266,34 @@ class CallLog:
         places = range(1, len(keys) + 1)
         grouped = f"GROUP BY {', '.join(map(str, places))} ORDER BY {', '.join(f'{i} NULLS LAST' for i in places)}"
         return self._ask(f"SELECT {', '.join([*keys, *measured])} FROM {self._table} {grouped if keys else ''}")
+
+    def _latencies(self, keys: Sequence[str], levels: Sequence[float]) -> dict[tuple[Any, ...], tuple[float, ...]]:
+        """Quantiles of each group that has a latency [s], interpolated as numpy does.
+
+        Latencies that differ by less than 0.1 % are counted as one, so that the memory does not grow with the log.
+        """
+        names = [f'"k{i}"' for i in range(len(keys))]
+        own = "".join(f"{name}, " for name in names)
+        given = "".join(f"{key} AS {name}, " for key, name in zip(keys, names, strict=True))
+        within = f"PARTITION BY {', '.join(names)}" if names else ""
+        ends = "".join(f", min(s) FILTER (WHERE upto > {end}({level} * (total - 1)))"
+                       for level in levels for end in ("floor", "ceil"))  # fmt: skip
+        rows = self._ask(
+            f"""WITH given AS (SELECT {given}{self._number("latency_s")} AS s FROM {self._table}),
+            counted AS (SELECT {own}max(s) AS s, count(*) AS n FROM given WHERE s IS NOT NULL
+                        GROUP BY {own}CAST(round(1000 * ln(greatest(s, 1e-9))) AS INTEGER)),
+            ranked AS (SELECT *, sum(n) OVER ({within} ORDER BY s) AS upto, sum(n) OVER ({within}) AS total
+                       FROM counted)
+            SELECT {own}any_value(total){ends} FROM ranked {f"GROUP BY {', '.join(names)}" if names else ""}"""
+        )
+        found = {}
+        for row in rows:
+            total, *pairs = row[len(keys) :]
+            ranks = [level * (int(total) - 1) for level in levels] if total else []
+            found[row[: len(keys)]] = tuple(
+                low + (high - low) * (rank % 1) for rank, low, high in zip(ranks, pairs[::2], pairs[1::2], strict=False)
+            )
+        return {key: values for key, values in found.items() if values}
 
     def _group(self, name: str) -> str:
         return 'CAST(CAST("at" AS TIMESTAMPTZ) AS DATE)' if name == "day" else _name(name)
@@ -340,32 +372,6 @@ class CallLog:
                             fix="Group by fewer columns, or by one with fewer values.") from None  # fmt: skip
         except duckdb.Error as error:
             raise SpecError(f"cannot be read: {str(error).splitlines()[0]}", file=self._given) from error
-
-
-def _find(source: str) -> list[str]:
-    """The Parquet files that are meant."""
-    if Path(source).is_dir():
-        found = [str(path) for path in Path(source).rglob("*.parquet")]
-        problem = "has no Parquet files (*.parquet)."
-    elif Path(source).exists():
-        found, problem = [source], ""
-    else:
-        found = [path for path in glob(source, recursive=True) if Path(path).is_file()]
-        problem = "no file is called so." if has_magic(source) else "there is no such file."
-    if not found:
-        raise SpecError(problem, file=source)
-    for name in found:
-        with Path(name).open("rb") as file:
-            if file.read(4) != b"PAR1":
-                raise SpecError("is no Parquet file.", file=name)
-    return sorted(found)
-
-
-def _zone(name: str) -> str:
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SpecError(f"unknown time zone {name!r}.", fix="Write an IANA name, e.g. Asia/Shanghai.") from None
 
 
 def _name(column: str) -> str:
