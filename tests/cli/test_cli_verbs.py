@@ -383,7 +383,7 @@ def test_killed_at_any_moment_it_goes_on(lab: Lab, cli: Callable, tmp_path_facto
 
 def test_help_and_import_stay_light() -> None:
     heavy = {"torch", "mlflow", "optuna", "shap", "pandas", "sklearn", "matplotlib", "sqlalchemy", "aiohttp", "numpy",
-             "pydantic", "xllamacpp", "transformers", "pyarrow", "bert_score", "sacrebleu"}  # fmt: skip
+             "pydantic", "xllamacpp", "transformers", "pyarrow", "bert_score", "sacrebleu", "duckdb"}  # fmt: skip
     code = (
         "import sys; import paretoken; assert paretoken.__all__; from paretoken.cli.app import run_command; "
         f"code = run_command(['--help']); print(code, sorted({heavy} & set(sys.modules)), file=sys.stderr)"

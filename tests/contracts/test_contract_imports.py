@@ -7,8 +7,8 @@ from pathlib import Path
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("aiohttp", "jinja2", "litellm", "matplotlib", "mlflow", "numpy", "optuna", "pandas", "pyarrow", "pydantic",
-         "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp")  # fmt: skip
+HEAVY = ("aiohttp", "duckdb", "jinja2", "litellm", "matplotlib", "mlflow", "numpy", "optuna", "pandas", "pyarrow",
+         "pydantic", "scipy", "sqlalchemy", "torch", "transformers", "xllamacpp")  # fmt: skip
 
 
 def test_rooms_import_only_what_they_may(monkeypatch):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from paretoken.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -72,6 +72,45 @@ def build_features(results: Results) -> Features:
     varying = [column for column in frame if frame[column].nunique(dropna=False) > 1]
     kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in varying}
     return Features(frame[varying], kinds, groups[table.sample[rows]], rows)
+
+
+def log_features(rows: pd.DataFrame, choices: Sequence[str], tags: Sequence[str]) -> Features:
+    """Tabulate the choices and inputs of calls of a log.
+
+    Args:
+        rows: One a call, with the columns of choices and tags, and where there are such `sample`, `input`,
+            `input_chars`. Calls of one `sample` belong together.
+        choices: Columns that are choices.
+        tags: Columns that are tags, of which those with few and short values are taken.
+    """
+    import pandas as pd
+
+    columns: dict[str, object] = {name: _ordered(rows[name]) for name in choices}
+    for name in tags:
+        levels = _levels(rows[name])
+        if len(set(levels)) <= MOST_LEVELS and max(map(len, levels)) <= MOST_TAG_CHARS:
+            columns[f"tag: {name}"] = levels
+    if "input_chars" in rows:
+        columns["input length"] = _ordered(rows["input_chars"])
+    if "input" in rows:
+        columns["language"] = [language_of(text) for text in _levels(rows["input"])]
+    frame = pd.DataFrame(columns, index=range(len(rows)))
+    varying = [str(column) for column in frame if frame[column].nunique(dropna=False) > 1]
+    kinds: dict[str, Kind] = {name: "choice" if name in choices else "input" for name in varying}
+    own = np.arange(len(rows))
+    known = rows["sample"].notna().to_numpy(np.bool_) if "sample" in rows else np.zeros(len(rows), np.bool_)
+    groups = own + len(rows)
+    groups[known] = np.unique(_levels(rows["sample"][known]), return_inverse=True)[1] if known.any() else 0
+    return Features(frame[varying], kinds, groups, own)
+
+
+def _ordered(values: pd.Series[Any]) -> object:
+    """Numbers as they are, all else as levels."""
+    return values.to_numpy(np.float64, na_value=np.nan) if values.dtype.kind in "iuf" else _levels(values)
+
+
+def _levels(values: pd.Series[Any]) -> list[str]:
+    return ["(none)" if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
 
 
 def _choices(variant: Variant) -> dict[str, object]:

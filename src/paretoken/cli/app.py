@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import baselines, experiments, inspection, reasons, selecting
+from paretoken.cli import baselines, costs, experiments, inspection, reasons, selecting
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ for verb in (
     selecting.select,
     reasons.drivers,
     reasons.explain,
+    costs.costs,
     experiments.report,
     inspection.show,
     inspection.budget,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from glob import has_magic
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
@@ -26,6 +28,7 @@ from paretoken.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from paretoken.analysis.call_log import CallLog
     from paretoken.analysis.results import Results
     from paretoken.core.protocols import Tracker
 
@@ -176,17 +179,50 @@ def list_scopes() -> list[dict[str, object]]:
 
 
 def export_run(reference: str, path: Path) -> int:
-    """Write a run's records as Parquet.
+    """Write a run's records as Parquet that can be read as a log of calls.
 
     Returns:
         Number of rows.
     """
-    frame = open_run(reference).frame()
+    return _write_log(open_run(reference), path)
+
+
+def _write_log(results: Results, path: Path) -> int:
+    from paretoken.analysis.frame import build_log
+
+    frame = build_log(results.frame(), results.records, results.run)
     try:
         frame.to_parquet(path, index=False)
     except OSError as error:
         raise SpecError(f"cannot be written: {error}.", file=path) from error
     return len(frame)
+
+
+@contextmanager
+def open_log(reference: str, *, timezone: str = "UTC") -> Iterator[CallLog]:
+    """Open Parquet files of calls, or a run's calls as they would be exported.
+
+    Args:
+        reference: A file, a folder or a pattern of Parquet files; else a run, as `open_run` takes it.
+        timezone: Where days begin.
+
+    Raises:
+        SpecError: There is no such log and no such run, or it cannot be used.
+    """
+    from paretoken.analysis.call_log import CallLog
+
+    path = Path(reference)
+    is_spec = path.suffix in (".yaml", ".yml") or (path / SPEC_NAME).is_file()
+    if not is_spec and (path.exists() or path.suffix == ".parquet" or has_magic(reference)):
+        yield CallLog(reference, timezone=timezone)
+        return
+    results = open_run(reference)
+    if not len(results.table):
+        raise SpecError(f"{results.run.id} has no calls yet.")
+    with TemporaryDirectory(prefix="paretoken-") as folder:
+        file = Path(folder) / results.run.id
+        _write_log(results, file)
+        yield CallLog(file, timezone=timezone)
 
 
 def make_trackers(track: Mapping[str, str], root: Path) -> list[Tracker]:
