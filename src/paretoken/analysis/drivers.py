@@ -9,7 +9,7 @@ import numpy as np
 
 from paretoken.analysis.attribution import BACKGROUND, Surrogate, predict_unseen
 from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, shown
-from paretoken.analysis.features import Features, build_features
+from paretoken.analysis.features import Features, NothingToExplain, build_features
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 
@@ -44,7 +44,8 @@ def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
         target: `list_usd`, `output_tokens`, `latency_s`, a metric, or `quality` for the first metric to maximise.
 
     Raises:
-        SpecError: The run has no such number, or nothing to explain it by: the message says which.
+        SpecError: The run has no such number.
+        NothingToExplain: There is nothing to explain, or nothing to explain it by: the message says which.
     """
     if target == "quality" and target not in results.metrics:
         wanted = [*results.objectives.maximize, *results.metrics]
@@ -58,7 +59,7 @@ def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
     values = results.table.values.get(target, np.full(len(results.table), np.nan))[features.rows]
     has = ~np.isnan(values)
     if not has.any():
-        raise SpecError(f"no call of {results.run.id} has a value of {target}.")
+        raise NothingToExplain("values", f"no call of {results.run.id} has a value of {target}.")
     notes = []
     if results.run.status != "finished":
         notes.append(f"{results.run.id} is {results.run.status}: this is what is recorded so far")
@@ -104,18 +105,19 @@ def fit_drivers(
         names: Sample, label and repeat of each row.
 
     Raises:
-        SpecError: The target does not vary, nothing else does, or there are too few groups to tell.
+        NothingToExplain: The target does not vary, nothing else does, or there are too few groups to tell.
     """
     frame, groups = features.frame.reset_index(drop=True), features.groups
     where = title or target
     if np.ptp(values) <= 1e-12 * float(np.abs(values).max()):
-        raise SpecError(f"every call has the same {target} ({values[0]:.6g}): there is nothing to explain in {where}.")
+        raise NothingToExplain("differences", f"every call has the same {target} ({values[0]:.6g}): there is nothing "
+                               f"to explain in {where}.")  # fmt: skip
     if not frame.shape[1]:
-        raise SpecError(f"no choice and no input differs between the calls of {where}: nothing can drive it.",
-                        fix="Run two prompts, models or parameters.")  # fmt: skip
+        raise NothingToExplain("features", f"no choice and no input differs between the calls of {where}: nothing can "
+                               "drive it.", fix="Run two prompts, models or parameters.")  # fmt: skip
     if (n_groups := len(np.unique(groups))) < FEWEST_GROUPS:
-        raise SpecError(f"{where} has {n_groups} samples: whether a driver holds for others cannot be told from fewer "
-                        f"than {FEWEST_GROUPS}.", fix="Take more samples.")  # fmt: skip
+        raise NothingToExplain("samples", f"{where} has {n_groups} samples: whether a driver holds for others cannot "
+                               f"be told from fewer than {FEWEST_GROUPS}.", fix="Take more samples.")  # fmt: skip
     rng = np.random.default_rng(seed)
     notes = []
     whole = len(values)

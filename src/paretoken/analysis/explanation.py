@@ -135,13 +135,15 @@ class Explanation:
 
     def words(self, factor: Factor) -> str:
         """What a factor is, with its direction."""
-        a, b = self.tokens_a, self.tokens_b
-        chars = {
-            "prompt tokens": (a.prompt_chars, b.prompt_chars),
-            "completion tokens": (a.answer_chars, b.answer_chars),
-        }
-        texts = _SAME_TEXT if _alike(*chars.get(factor.name, (0.0, 0.0))) else FACTORS
+        texts = _SAME_TEXT if self.same_text(factor.name) else FACTORS
         return texts[factor.name][factor.usd > 0]
+
+    def same_text(self, name: str) -> bool:
+        """Whether a factor's tokens differ in number for texts of the same length."""
+        a, b = self.tokens_a, self.tokens_b
+        if name == "prompt tokens":
+            return _alike(a.prompt_chars, b.prompt_chars)
+        return name == "completion tokens" and _alike(a.answer_chars, b.answer_chars)
 
     def _points(self, usd: Decimal, unit: Decimal) -> str:
         points = float(usd / unit) * (1 if self.difference > 0 else -1)

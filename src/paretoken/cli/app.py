@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import baselines, experiments, inspection, reasons, selecting
+from paretoken.cli import baselines, experiments, inspection, reasons, reports, selecting
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ for verb in (
     selecting.select,
     reasons.drivers,
     reasons.explain,
-    experiments.report,
+    reports.report,
     inspection.show,
     inspection.budget,
     inspection.prompts,
