@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,8 @@ from paretoken.report.tables import near, question_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from jinja2 import Template
 
     from paretoken.analysis.baseline import Held
     from paretoken.analysis.results import Results
@@ -67,11 +70,7 @@ def render_page(results: Results, language: Language = "en", held: Held | None =
     """
     say, run = Words(language), results.run
     pair = sections.contrast(results)
-    environment = ImmutableSandboxedEnvironment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_hidden
-    )
-    template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
-    return template.render(
+    return _template().render(
         t=say,
         language=HTML_LANGUAGES[language],
         spoken=_spoken(results, language),
@@ -92,6 +91,14 @@ def render_page(results: Results, language: Language = "en", held: Held | None =
         made=say("made by", version=cast("str", run.lock["paretoken"]), run=run.id),
         command=f"paretoken run {_spec(run.lock)}",
     ) + "\n"  # fmt: skip
+
+
+@cache
+def _template() -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_hidden
+    )
+    return environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
 
 
 def _hidden(value: object) -> object:

@@ -270,7 +270,7 @@ class Words:
 
     def __call__(self, key: str, /, **values: object) -> str:
         """A phrase with its placeholders filled."""
-        return PHRASES[key][self._column].format(**values)
+        return self.spaced(PHRASES[key][self._column]).format(**values)
 
     def spaced(self, text: str) -> str:
         """A text with percent signs set as the language sets them."""
