@@ -11,14 +11,8 @@ def _few_refits(monkeypatch):
     monkeypatch.setattr("paretoken.analysis.drivers.REFITTED_TREES", 3)
 
 
-def test_a_page_in_either_language(lab, cli):
+def test_a_page_is_written_in_the_language_asked_for(lab, cli):
     cli("run", lab.folder)
-    said = cli("report", lab.folder, "--html", "page.html")
-    assert (said.code, said.out, said.err) == (0, "page: page.html\n", "")
-    page = (lab.root / "page.html").read_text("utf-8")
-    assert "Is the terse prompt cheaper?" in page
-    assert "prompt drives" in page
-    assert '<html lang="en">' in page
     body = cli("report", lab.folder, "--html", "page.html", "--lang", "zh", "--json").json
     assert body["html"] == "page.html"
     assert body["findings"].startswith("# copy")
@@ -26,14 +20,17 @@ def test_a_page_in_either_language(lab, cli):
     assert '<html lang="zh-Hans">' in page
     assert "提示词决定了 list_usd 差异的" in page
     assert "从“long”到“terse”" in page
-    assert not [file for file in lab.root.iterdir() if file.name.startswith(".page")]
 
 
-def test_a_baseline_is_told_of(lab, cli):
+def test_a_page_tells_of_the_baseline_and_is_english_unless_asked(lab, cli):
     cli("run", lab.folder, "--limit", "9")
     cli("baseline", "set", lab.folder, "long")
-    cli("report", lab.folder, "--html", "page.html", "--lang", "zh")
-    assert "与基线相比" in (lab.root / "page.html").read_text("utf-8")
+    said = cli("report", lab.folder, "--html", "page.html")
+    assert (said.code, said.out, said.err) == (0, "page: page.html\n", "")
+    page = (lab.root / "page.html").read_text("utf-8")
+    assert '<html lang="en">' in page
+    assert "Against the baseline" in page
+    assert not [file for file in lab.root.iterdir() if file.name.startswith(".page")]
 
 
 @pytest.mark.parametrize(

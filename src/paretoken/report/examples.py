@@ -166,8 +166,8 @@ def _example(results: Results, sample: str, why: Why, records: tuple[Record, Rec
 def mark(a: str, b: str) -> tuple[tuple[tuple[Piece, ...], tuple[Piece, ...]], float]:
     """Mark what two texts do not have in common: by words, and by characters where a script has no spaces.
 
-    A single common word between two differences is part of one difference, for marks around single words are hard to
-    read.
+    Upper and lower case are alike. A single common word between two differences is part of one difference, for marks
+    around single words are hard to read.
 
     Args:
         a: A text.
@@ -177,7 +177,8 @@ def mark(a: str, b: str) -> tuple[tuple[tuple[Piece, ...], tuple[Piece, ...]], f
         The pieces of each, which make up the text, and the share of words that are common.
     """
     words_a, words_b = _WORD.findall(a), _WORD.findall(b)
-    blocks = SequenceMatcher(None, words_a, words_b, autojunk=False).get_matching_blocks()
+    plain_a, plain_b = ([word.casefold() for word in words] for words in (words_a, words_b))
+    blocks = SequenceMatcher(None, plain_a, plain_b, autojunk=False).get_matching_blocks()
     ends = [(0, 0), (len(words_a), len(words_b))]
     kept = [
         block

@@ -127,7 +127,7 @@ def _facts(results: Results, say: Words) -> list[tuple[str, str]]:
         (say("dataset"), said),
         (say("plan"), str(plan["kind"])),
         (say("version"), f"paretoken {lock['paretoken']}"),
-        *((say("scored.versions"), f"{s['name']}: {s['provenance']}") for s in lock["scorers"] if s.get("provenance")),
+        *((say("scorer"), f"{s['name']}: {s['provenance']}") for s in lock["scorers"] if s.get("provenance")),
     ]
 
 

@@ -378,10 +378,15 @@ def examples(results: Results, say: Words, pair: tuple[str, str] | None) -> Sect
 def trust(results: Results, say: Words) -> list[tuple[str, str]]:
     """What is to be minded, one point each: in the page's language, and what a scorer said in its own words."""
     lock = cast("Mapping[str, Any]", results.run.lock)
-    told = [
-        (say("scored by", metrics=", ".join(scorer["metrics"]), name=scorer["name"]), scorer.get("provenance", ""))
-        for scorer in lock["scorers"]
-    ]
+    compared, race = results.comparisons, results.race
+    if race is not None:
+        claims = [say("claims.race", alpha=f"{100 * race.plan.alpha:g}", n=len(race.selection.samples))]
+    elif compared:
+        claims = [say("claims", alpha=f"{100 * float(results.plan.get('alpha', 0.05)):g}"),
+                  say("anytime" if compared[0].anytime else "read once")]  # fmt: skip
+    else:
+        claims = [say("claims.none")]
+    told = [(claim, "") for claim in claims]
     told += [] if lock["scorers"] else [(say("unscored"), "")]
     told += [(say("failures", variant=s.label, n=s.n_failed, of=s.n), "") for s in results.summaries if s.n_failed]
     told += [

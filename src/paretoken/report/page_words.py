@@ -174,8 +174,8 @@ PHRASES: dict[str, tuple[str, str]] = {
         "相同样本，由“{a}”与“{b}”分别回答；按 {name} 挑选。",
     ),
     "examples.key": (
-        "Marked: what the other answer does not have.",
-        "标记：另一个回答中没有的部分。",
+        "Marked: what the other answer does not have, upper and lower case aside.",
+        "标记：另一个回答中没有的部分，不计大小写。",
     ),
     "examples.unlike": (
         "These two answers have so little in common that nothing is marked.",
@@ -201,7 +201,24 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     # trust
     "trust": ("How far to trust it", "可信到什么程度"),
-    "scored by": ("{metrics} by {name}", "{metrics} 由 {name} 评分"),
+    "claims": (
+        "All claims of the verdict together are wrong at most {alpha} % of the time.",
+        "结论中的所有论断合在一起，出错的概率至多 {alpha}%。",
+    ),
+    "claims.race": (
+        "All decisions of the race together are wrong at most {alpha} % of the time; they are about the means over "
+        "these {n} samples, not about others like them.",
+        "竞赛的所有决定合在一起，出错的概率至多 {alpha}%；它们说的是这 {n} 个样本的均值，而不是其他类似样本。",
+    ),
+    "claims.none": (
+        "No claim is made: nothing was compared.",
+        "没有作出任何论断：未作比较。",
+    ),
+    "anytime": (
+        "Intervals hold at every look, also if the run is stopped because of what they show.",
+        "区间在每次查看时都成立，即使因所见而停止运行。",
+    ),
+    "read once": ("Intervals are read once, at the end.", "区间只在结束时读取一次。"),
     "caution.alike": (
         "“{variant}” gave the same answer to {n} of {of} samples.",
         "“{variant}”对 {of} 个样本中的 {n} 个给出了相同回答。",
@@ -217,8 +234,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     # reproduce
     "reproduce": ("How to reproduce", "如何复现"),
     "reproduce.say": (
-        "The same spec, data and prompts give the same run: `run` reads what is recorded and sends what is missing.",
-        "相同的规格、数据与提示词得到相同的运行：run 读取已有记录，只发送缺少的调用。",
+        "The same spec, data and prompts give the same run: the command reads what is recorded and sends what is "
+        "missing.",
+        "相同的规格、数据与提示词得到相同的运行：该命令读取已有记录，只发送缺少的调用。",
     ),
     "lock": ("lock, SHA-256", "锁，SHA-256"),
     "seed": ("seed", "随机种子"),
@@ -240,7 +258,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "made by paretoken {version} from the records of run {run}",
         "由 paretoken {version} 根据运行 {run} 的记录生成",
     ),
-    "scored.versions": ("Scorers", "评分器"),
+    "scorer": ("scorer", "评分器"),
 }
 """By key: English, Chinese. Both have the same placeholders."""
 
