@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from paretoken.analysis.difference import Doubt, PairedDifference
-from paretoken.analysis.drivers import Drivers, Effect, Share
+from paretoken.analysis.driver_shares import Drivers, Effect, Share, Spikes
 from paretoken.analysis.explanation import Explanation, Factor, Tokens
 from paretoken.analysis.features import NothingToExplain
 from paretoken.analysis.front import Standing
@@ -139,7 +139,8 @@ def test_drivers(tmp_path, write):
     write(path)
     with Database(path) as database:
         results = Results.load(database, "last")
-    for found in (drivers(n=len(results.table)), drivers(n=len(results.table), shares=(), effects=())):
+    spiked = drivers(n=len(results.table) - 3, spikes=Spikes(3, 0.913, 120.0, 0.21, "P07", "verbose"))
+    for found in (drivers(n=len(results.table)), drivers(n=len(results.table), shares=(), effects=()), spiked):
         told = chinese_reasons.drivers(results, found)
         assert len(told) == len(found.sentences)
         for english, said in zip(found.sentences, told, strict=True):

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paretoken.analysis.drivers import FEWEST_GROUPS, Drivers, explain_drivers
+from paretoken.analysis.driver_shares import Drivers
+from paretoken.analysis.drivers import FEWEST_GROUPS, explain_drivers
 from paretoken.analysis.features import build_features
 from paretoken.analysis.results import Results
 from paretoken.core.errors import SpecError

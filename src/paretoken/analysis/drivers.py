@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paretoken.analysis.attribution import BACKGROUND, Surrogate, predict_unseen
-from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, shown
+from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, Spikes, shown
 from paretoken.analysis.features import Features, NothingToExplain, build_features
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
@@ -127,12 +127,12 @@ def fit_drivers(
         names = [names[i] for i in kept] if names else names
         notes.append(f"fitted on {MOST_FITTED:,} of {whole:,} calls, drawn at random")
     predicted = predict_unseen(frame, values, groups, seed)
-    r2 = _score(values, predicted, groups, rng)
+    r2, left_out = _score(values, predicted, groups, rng), None
     if r2[0] < LEAST_R2 and (spikes := _find_spikes(values, predicted, groups)).any():
         calm = ~spikes
         part, own, of = frame[calm].reset_index(drop=True), values[calm], groups[calm]
         if (again := _score(own, predict_unseen(part, own, of, seed), of, rng))[0] >= LEAST_R2:
-            notes.append(_tell_spikes(spikes, values, names, target, r2[0]))
+            left_out = _describe_spikes(spikes, values, names, r2[0])
             whole -= int(spikes.sum())
             names = [name for name, kept in zip(names, calm, strict=True) if kept] if names else names
             frame, values, groups, r2, n_groups = part, own, of, again, len(np.unique(of))
@@ -141,7 +141,7 @@ def fit_drivers(
     found = Drivers(
         where, target, unit, r2, whole, n_groups, tuple(notes), float(values.mean()), float(values.mean()),
         frame.iloc[chosen].reset_index(drop=True), dict(features.kinds), np.zeros((len(chosen), frame.shape[1])),
-        values[chosen], tuple(names[i] for i in chosen) if names else (),
+        values[chosen], tuple(names[i] for i in chosen) if names else (), spikes=left_out,
     )  # fmt: skip
     if r2[0] < LEAST_R2:
         return found
@@ -169,18 +169,13 @@ def _find_spikes(
     return np.isin(number, most[error[most] >= SPIKE * error.sum()])
 
 
-def _tell_spikes(
-    spikes: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    names: Sequence[tuple[str, str, int]],
-    target: str,
-    r2: float,
-) -> str:
+def _describe_spikes(
+    spikes: NDArray[np.bool_], values: NDArray[np.float64], names: Sequence[tuple[str, str, int]], r2: float
+) -> Spikes:
     dearest = int(np.flatnonzero(spikes)[np.argmax(values[spikes])])
-    times = values[dearest] / values[~spikes].mean()
-    who = f" ({names[dearest][1]} on sample {names[dearest][0]})" if names else ""
-    return (f"{int(spikes.sum())} calls are left out, one of which has a {target} of {values[dearest]:.3g}{who}, "
-            f"{times:.0f} times the mean of the others: with them R² is {r2:.2f}")  # fmt: skip
+    value = float(values[dearest])
+    called = names[dearest][:2] if names else ("", "")
+    return Spikes(int(spikes.sum()), value, value / float(values[~spikes].mean()), r2, *called)
 
 
 def _score(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.analysis.drivers import FEWEST_GROUPS, LEAST_R2, MOST_FITTED, TARGETS
+from paretoken.analysis.driver_shares import LEAST_R2, TARGETS
+from paretoken.analysis.drivers import FEWEST_GROUPS, MOST_FITTED
 from paretoken.report.chinese import percent
 
 if TYPE_CHECKING:
-    from paretoken.analysis.drivers import Drivers
+    from paretoken.analysis.driver_shares import Drivers
     from paretoken.analysis.explanation import Explanation, Factor
     from paretoken.analysis.features import NothingToExplain
     from paretoken.analysis.results import Results
@@ -32,12 +33,17 @@ def drivers(results: Results, found: Drivers) -> list[str]:
     r2, low, high = found.r2
     fit = f"折外 R² {r2:.2f} [{low:.2f}, {high:.2f}]，{found.n:,} 次调用、{found.n_groups:,} 个样本"
     notes = []
-    if missing := len(results.table) - found.n:
+    spikes = found.spikes
+    if missing := len(results.table) - found.n - (0 if spikes is None else spikes.n):
         notes.append(f"{missing} 次没有 {found.target} 的调用已略去")
     if len(results.summaries) == 1:
         notes.append("只有一个方案：只有输入可能不同")
     if found.n > MOST_FITTED:
         notes.append(f"从 {found.n:,} 次调用中随机抽取 {MOST_FITTED:,} 次拟合")
+    if spikes is not None:
+        who = f"（{spikes.label}，样本 {spikes.sample}）" if spikes.label else ""
+        notes.append(f"略去了 {spikes.n} 次调用，其中一次的 {found.target} 为 {spikes.value:.3g}{who}，是其余均值的 "
+                     f"{spikes.times:.0f} 倍：若计入，R² 为 {spikes.r2:.2f}")  # fmt: skip
     if not found.explained:
         return [f"选项与输入解释不了 {found.target} 的差异：{fit}，而至少需要 {LEAST_R2}", *notes]
     first = found.shares[0]
