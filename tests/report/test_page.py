@@ -34,7 +34,7 @@ HARMFUL = {"script", "iframe", "object", "embed", "img", "link", "base", "form",
 @pytest.fixture(autouse=True)
 def _quick_drivers(monkeypatch):
     """Drivers take seconds; here they are told of few runs only, and without a surrogate of the others."""
-    monkeypatch.setattr("paretoken.report.page_sections.explain_drivers", quick)
+    monkeypatch.setattr("paretoken.report.page_reasons.explain_drivers", quick)
 
 
 def quick(results: Results) -> Drivers:
@@ -95,8 +95,8 @@ def make(tmp_path, write, write_race, write_test, arm):
     @cache
     def one(kind: str) -> Results:
         path = tmp_path / ".paretoken" / f"{kind}.db"
-        if kind == "race":
-            return write_race(path)
+        if kind in ("race", "confirmed"):
+            return write_race(path, **({"confirm": 0.3} if kind == "confirmed" else {}))
         if kind == "cheapest":
             arms = (arm("big", quality=0.8, output_tokens=120, asked=120, fate="dearer", by=(1,)),
                     arm("small", quality=0.79, output_tokens=60, asked=120, fate="kept"))  # fmt: skip
@@ -232,6 +232,15 @@ def test_what_is_not_there_is_said_in_a_plain_sentence(make):
                 assert Words(language)(key) in page, (kind, key)
     assert "cannot be told from fewer than 10" in render_page(make("few"))
     assert "样本不足 10 个" in render_page(make("few"), "zh")
+
+
+def test_the_lead_of_a_race_counts_and_names(make):
+    raced = Reader(render_page(make("race"))).text()
+    assert "2 of 5 variants are on the front." in raced
+    assert "0 of 2 variants are on the front so far; 2 are undecided." in render_page(make("raced so far"))
+    assert "“small”是足够好的方案中最便宜的。" in render_page(make("cheapest"), "zh")
+    assert Words("en")("held out") not in raced
+    assert Words("en")("held out") in render_page(make("confirmed"))
 
 
 def test_a_bill_is_told_beside_what_was_forecast(make):

@@ -12,6 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from paretoken.analysis.features import language_of
 from paretoken.core.errors import SpecError
+from paretoken.report import page_reasons as reasons
 from paretoken.report import page_sections as sections
 from paretoken.report.page_words import Words
 from paretoken.report.redaction import redact
@@ -80,8 +81,8 @@ def render_page(results: Results, language: Language = "en", held: Held | None =
         unfinished="" if run.status == "finished" else say("unfinished", status=say(f"status.{run.status}")),
         verdict=sections.verdict(results, say, pair, held),
         front=sections.front(results, say),
-        drivers=sections.drivers(results, say),
-        waterfall=sections.waterfall(results, say, pair),
+        drivers=reasons.drivers(results, say),
+        waterfall=reasons.waterfall(results, say, pair),
         cost=sections.cost(results, say),
         shown=sections.examples(results, say, pair),
         trust=sections.trust(results, say),

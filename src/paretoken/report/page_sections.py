@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.abtest import WON
-from paretoken.analysis.drivers import explain_drivers
-from paretoken.analysis.explanation import explain
-from paretoken.analysis.features import NothingToExplain
-from paretoken.core.errors import SpecError
 from paretoken.core.usage import ZERO
-from paretoken.report import chinese, chinese_reasons
+from paretoken.report import chinese
 from paretoken.report.cautions import score_cautions, shown
 from paretoken.report.comparison_figure import scale_of
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.examples import examples_of
 from paretoken.report.figures import height_of, words
-from paretoken.report.page_figures import draw_bar, draw_picture, floating
+from paretoken.report.page_figures import draw_bar, draw_picture
 from paretoken.report.tables import CHOSEN, front_rows, standing_words
 
 if TYPE_CHECKING:
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.difference import PairedDifference
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.front import Standing
+    from paretoken.analysis.raced import RaceOutcome
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison, Judgement
     from paretoken.report.page_words import Words
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 Section = dict[str, Any]
 WIDE, NARROW = (760, 430), (360, 330)
 """Sizes of the Pareto picture on a screen and on a phone [px]."""
-MOST_SHARES = 8
-MOST_EFFECTS = 12
 
 
 def contrast(results: Results) -> tuple[str, str] | None:
@@ -74,8 +69,8 @@ def verdict(results: Results, say: Words, pair: tuple[str, str] | None, held: He
     judges = [judge.sentence if say.language == "en" else chinese.agreement(judge) for judge in results.agreements]
     against = [] if held is None else held.sentences if say.language == "en" else chinese.held(held)
     return {
-        "lead": _lead(results, say, sentences),
-        "mood": _mood(compared),
+        "lead": _lead(results, say),
+        "mood": _mood(compared) if results.race is None else _race_mood(results.race),
         "tiles": [] if pair is None else _tiles(results, say, pair),
         "tiles_title": "" if pair is None else say("tiles", a=results.labels[pair[0]], b=results.labels[pair[1]]),
         "comparisons": [_comparison(c, say) for c in compared],
@@ -85,11 +80,11 @@ def verdict(results: Results, say: Words, pair: tuple[str, str] | None, held: He
     }
 
 
-def _lead(results: Results, say: Words, sentences: Sequence[str]) -> str:
-    if results.race is not None and sentences:
-        return sentences[0][:1].upper() + sentences[0][1:]
+def _lead(results: Results, say: Words) -> str:
     if not results.summaries:
         return say("lead.empty")
+    if results.race is not None:
+        return _race_lead(results.race, results.labels, say)
     compared = results.comparisons
     if not compared:
         front = [s.summary.label for s in results.standings if s.on_front]
@@ -105,6 +100,22 @@ def _lead(results: Results, say: Words, sentences: Sequence[str]) -> str:
         return say("lead.won", a=best.control, b=best.treatment, size=size, quality=quality)
     open_ = all("undecided" in c.verdict or "cannot tell" in c.verdict for c in compared)
     return say("lead.open" if open_ else "lead.none", a=compared[0].control)
+
+
+def _race_lead(race: RaceOutcome, labels: Mapping[str, str], say: Words) -> str:
+    n_open = sum(left.fate == "open" for left in race.departures.values())
+    if race.plan.kind == "cheapest":
+        if race.chosen:
+            return say("lead.cheapest", b=labels[race.chosen[0]])
+        return say("lead.cheapest.open" if n_open else "lead.cheapest.none")
+    key = "lead.race.open" if n_open else "lead.race"
+    return say(key, n=len(race.chosen), of=len(labels), open=n_open)
+
+
+def _race_mood(race: RaceOutcome) -> str:
+    if any(left.fate == "open" for left in race.departures.values()):
+        return "open"
+    return "good" if race.chosen else "bad"
 
 
 def _mean_b(judgement: Judgement | None) -> float:
@@ -201,6 +212,16 @@ def front(results: Results, say: Words) -> Section:
         "metrics": metrics,
         "timed": any(row["latency_s_p95"] is not None for row in rows),
         "rows": [_front_row(row, standings[str(row["id"])], metrics, numbers, say) for row in rows],
+        "held_out": []
+        if results.race is None
+        else [
+            (
+                c.label,
+                say("col.cost") if c.name == "list_usd" else c.name,
+                *(_with_ends(e, 1000 if c.name == "list_usd" else 1) for e in (c.selected, c.held_out)),
+            )
+            for c in results.race.confirmed
+        ],
         "objectives": "; ".join(say(key, names=", ".join(names)) for key, names in wanted if names),
     }
 
@@ -231,77 +252,6 @@ def _with_ends(estimate: Estimate | None, unit: float) -> tuple[str, str]:
     ends = "" if estimate.low is None or estimate.high is None else (
         f"[{unit * estimate.low:.3g}, {unit * estimate.high:.3g}]")  # fmt: skip
     return f"{unit * estimate.mean:.4g}", ends
-
-
-def drivers(results: Results, say: Words) -> Section:
-    """Which choices and inputs drive the cost of a call, or why that cannot be told."""
-    try:
-        found = explain_drivers(results)
-    except NothingToExplain as error:
-        told = str(error) if say.language == "en" else chinese_reasons.nothing_to_explain(error)
-        return {"sentences": [told[:1].upper() + told[1:]], "shares": [], "effects": []}
-    name = str if say.language == "en" else chinese_reasons.feature
-    widest = 1.03 * max((share.high for share in found.shares), default=1.0)
-    return {
-        "sentences": found.sentences if say.language == "en" else chinese_reasons.drivers(results, found),
-        "shares": [
-            {
-                "name": name(s.driver),
-                "kind": say(f"kind.{s.kind}"),
-                "width": round(100 * s.share / widest, 2),
-                "low": round(100 * s.low / widest, 2),
-                "span": round(100 * (s.high - s.low) / widest, 2),
-                "text": say.percent(f"{100 * s.share:.0f}"),
-                "ends": f"[{100 * s.low:.0f}, {100 * s.high:.0f}]",
-            }
-            for s in found.shares[:MOST_SHARES]
-        ],
-        "effects": [
-            {
-                "level": f"{name(e.driver)} {e.level}",
-                "adds": f"{1000 * e.effect:+.3g}",
-                "ends": f"[{1000 * e.low:+.3g}, {1000 * e.high:+.3g}]",
-                "rate": say.percent(f"{100 * e.effect / found.mean:+.0f}") if found.mean else "–",
-                "n": f"{e.n:,}",
-            }
-            for e in found.effects[:MOST_EFFECTS]
-        ],
-    }
-
-
-def waterfall(results: Results, say: Words, pair: tuple[str, str] | None) -> Section:
-    """The exact way from one cost to the other."""
-    if pair is None:
-        return {"none": say("waterfall.none"), "steps": []}
-    a, b = (results.labels[id_] for id_ in pair)
-    try:
-        found = explain((results, pair[0]), (results, pair[1]))
-    except SpecError as error:
-        return {"none": str(error) if say.language == "en" else say("waterfall.refused"), "steps": []}
-    answered = {s.variant: s.n - s.n_failed for s in results.summaries}
-    left_out = sum(answered[id_] for id_ in pair) - 2 * found.n
-    moved = [f for f in found.factors if f.usd]
-    names = [found.words(f) if say.language == "en" else chinese_reasons.factor(found, f) for f in moved]
-    sums = [found.cost_a, *(f.usd for f in moved), found.cost_b]
-    calls = [1000 * float(usd) / found.n for usd in sums]
-    points = [f"{100 * float(f.usd / found.cost_a):+.1f}" if found.cost_a else "" for f in moved]
-    rows = zip([found.a, *names, found.b], calls, sums, ["", *points, ""], floating(calls), strict=True)
-    last = len(sums) - 1
-    return {
-        "title": say("waterfall", a=a, b=b),
-        "sentences": found.sentences if say.language == "en" else chinese_reasons.explanation(found, left_out),
-        "exact": say("waterfall.exact", n=found.n),
-        "steps": [
-            {"name": name, "usd": f"{usd:.4g}" if i in (0, last) else f"{usd:+.3g}", "points": point,
-             "exact": _exact(total, signed=i not in (0, last)), "bar": bar,
-             "kind": "end" if i in (0, last) else "less" if usd < 0 else "more"}
-            for i, (name, usd, total, point, bar) in enumerate(rows)
-        ],
-    }  # fmt: skip
-
-
-def _exact(usd: Decimal, *, signed: bool) -> str:
-    return f"{usd:+.12f}" if signed else f"{usd:.12f}"
 
 
 def cost(results: Results, say: Words) -> Section:
