@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paretoken.analysis.agreement import Agreement
 from paretoken.analysis.difference import Doubt, PairedDifference
 from paretoken.analysis.driver_shares import Drivers, Effect, Share, Spikes
 from paretoken.analysis.explanation import Explanation, Factor, Tokens
@@ -123,6 +124,21 @@ def test_every_standing():
         english, said = standing_words(found), chinese.standing(found)
         assert _CJK.search(said)
         assert set(numbers(english)) - {"1"} <= set(numbers(said)), (english, said)
+
+
+@pytest.mark.parametrize("column", [None, "human"])
+@pytest.mark.parametrize("n", [4, 60])
+def test_every_judge(column, n):
+    rng = np.random.default_rng(5)
+    chars = rng.integers(20, 400, n).astype(float)
+    judge = np.clip(np.round(chars / 400 * 4 + rng.normal(0, 0.4, n)) / 4, 0, 1)
+    people = judge if column else np.full(n, np.nan)
+    found = Agreement(
+        "appeal", column, "m", (1, 5), False, n + 2, judge, people, chars, np.full(n, np.nan), np.arange(n), 7
+    )
+    said = chinese.agreement(found)
+    assert set(numbers(said)) >= set(numbers(found.sentence)) - {"0.81", "0.8"}
+    assert _CJK.search(said)
 
 
 def drivers(**changes):

@@ -210,6 +210,21 @@ def test_the_verdict_comes_first_and_its_numbers_are_those_of_the_comparison(mak
         assert comparison.sentence[1:] in page
 
 
+def test_a_winner_of_the_selection_is_none_until_held_out_samples_confirm_it(tmp_path, write_test, arm):
+    arms = (arm("verbose", quality=0.6, output_tokens=150), arm("terse", quality=0.9, output_tokens=20))
+    settled = write_test(tmp_path / "settled.db", arms, n=100, mode="fixed", confirm=0.3)
+    assert settled.confirmation.verdict == "cheaper, better"
+    page = render_page(settled)
+    assert '<p class="lead good">“terse” is ' in page
+    few = write_test(tmp_path / "few.db", arms, n=20, mode="fixed", confirm=0.3)
+    assert few.comparisons[0].verdict == "cheaper, better"
+    assert few.confirmation.verdict == "cannot tell"
+    page = render_page(few)
+    assert (
+        '<p class="lead open">“terse” is cheaper than “verbose” and not worse on the samples of the selection' in page
+    )
+
+
 @pytest.mark.parametrize(("content", "kept"), [("full", True), ("hash", False), ("none", False)])
 def test_texts_are_shown_only_where_they_are_kept(make, content, kept):
     results = make("ab" if kept else content)

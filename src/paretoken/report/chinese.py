@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paretoken.analysis.abtest import RELABELLINGS, WON
+from paretoken.analysis.agreement import NOTABLE
 from paretoken.analysis.difference import MIN_PAIRS
 from paretoken.analysis.raced import MOST_NAMED
 
@@ -266,6 +267,12 @@ def agreement(found: Agreement) -> str:
         told.append(f"{found.n} 条回答中有 {found.n - found.n_judged} 条没有评分")
     if found.flip_rate is not None:
         told.append(f"{100 * found.flip_rate:.0f}% 的裁决取决于文本的先后次序")
+    rho = found.length_correlation
+    if found.column is None and rho is not None and abs(rho) >= NOTABLE:
+        kind, size = "长" if rho > 0 else "短", f"Spearman {rho:+.2f}，{found.n_judged} 条回答"
+        told.append(
+            f"越{kind}的回答得分越高（{size}）：也许它们更好，也许评审偏爱它们；人工标注（human: 列名）可以说明"
+        )
     if not told:
         told.append(f"评了 {found.n_judged} 条回答；人是否会同意尚不清楚（human: 列名 可以说明）")
     return f"评审 {found.metric}{'' if found.column is None else f'（对照 {found.column}）'}：{'；'.join(told)}"

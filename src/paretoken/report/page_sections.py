@@ -70,7 +70,7 @@ def verdict(results: Results, say: Words, pair: tuple[str, str] | None, held: He
     against = [] if held is None else held.sentences if say.language == "en" else chinese.held(held)
     return {
         "lead": _lead(results, say),
-        "mood": _mood(compared) if results.race is None else _race_mood(results.race),
+        "mood": _run_mood(results),
         "tiles": [] if pair is None else _tiles(results, say, pair),
         "tiles_title": "" if pair is None else say("tiles", a=results.labels[pair[0]], b=results.labels[pair[1]]),
         "comparisons": [_comparison(c, say) for c in compared],
@@ -94,6 +94,9 @@ def _lead(results: Results, say: Words) -> str:
     won = [c for c in compared if c.verdict in WON]
     if won:
         best = min(won, key=lambda c: _mean_b(c.cost))
+        if _is_unconfirmed(results):
+            return say("lead.unconfirmed", a=best.control, b=best.treatment)
+        best = results.confirmation or best
         relative = None if best.cost is None else best.cost.difference.relative
         size = "" if relative is None else say.percent(f"{100 * abs(relative):.2g}")
         quality = say(f"quality.{best.verdict.partition(', ')[2] or 'none'}")
@@ -112,7 +115,19 @@ def _race_lead(race: RaceOutcome, labels: Mapping[str, str], say: Words) -> str:
     return say(key, n=len(race.chosen), of=len(labels), open=n_open)
 
 
-def _race_mood(race: RaceOutcome) -> str:
+def _is_unconfirmed(results: Results) -> bool:
+    """Whether samples are held out to confirm a winner, and do not, or not yet."""
+    confirmed = results.confirmation
+    asked = results.test is not None and results.test.confirm
+    return bool(asked) and (confirmed is None or confirmed.verdict not in WON)
+
+
+def _run_mood(results: Results) -> str:
+    """How the lead is coloured."""
+    race = results.race
+    if race is None:
+        mood = _mood(results.comparisons)
+        return "open" if mood == "good" and _is_unconfirmed(results) else mood
     if any(left.fate == "open" for left in race.departures.values()):
         return "open"
     return "good" if race.chosen else "bad"
@@ -123,7 +138,7 @@ def _mean_b(judgement: Judgement | None) -> float:
 
 
 def _mood(compared: Sequence[Comparison]) -> str:
-    """How the verdict is coloured."""
+    """How comparisons are coloured."""
     if any(c.verdict in WON for c in compared):
         return "good"
     return "open" if not compared or any("undecided" in c.verdict for c in compared) else "bad"

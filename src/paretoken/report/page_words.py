@@ -32,6 +32,11 @@ PHRASES: dict[str, tuple[str, str]] = {
         "“{b}” is {size} cheaper than “{a}” and {quality}",
         "“{b}”比“{a}”便宜 {size}，{quality}",
     ),
+    "lead.unconfirmed": (
+        "“{b}” is cheaper than “{a}” and not worse on the samples of the selection; held-out samples do not confirm "
+        "it, or not yet.",
+        "在用于挑选的样本上，“{b}”比“{a}”便宜且不更差；留出样本没有确认，或尚未确认。",
+    ),
     "quality.better": ("better.", "而且更好。"),
     "quality.not worse": ("not worse.", "且不更差。"),
     "quality.none": ("no quality was judged.", "但未评判质量。"),
