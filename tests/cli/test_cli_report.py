@@ -18,7 +18,7 @@ def test_a_page_is_written_in_the_language_asked_for(lab, cli):
     assert body["findings"].startswith("# copy")
     page = (lab.root / "page.html").read_text("utf-8")
     assert '<html lang="zh-Hans">' in page
-    assert "提示词决定了 list_usd 差异的" in page
+    assert "“提示词”决定了 list_usd 差异的" in page
     assert "从“long”到“terse”" in page
 
 

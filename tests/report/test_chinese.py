@@ -175,7 +175,7 @@ def test_waterfalls(chars, usd):
     found = Explanation(
         "verbose", "terse", 12, from_pico(9_000_000), from_pico(9_000_000 + usd), factors, before, after
     )
-    told = chinese_reasons.explanation(found, 2)
+    told = chinese_reasons.explanation(replace(found, left_out=2))
     assert "2 次调用" in told[-1]
     english = found.sentences[0]
     assert set(numbers(told[0])) == set(numbers(english))

@@ -9,7 +9,7 @@ from paretoken.analysis.drivers import FEWEST_GROUPS, MOST_FITTED
 from paretoken.report.chinese import percent
 
 if TYPE_CHECKING:
-    from paretoken.analysis.driver_shares import Drivers
+    from paretoken.analysis.driver_shares import Drivers, Effect
     from paretoken.analysis.explanation import Explanation, Factor
     from paretoken.analysis.features import NothingToExplain
     from paretoken.analysis.results import Results
@@ -48,12 +48,19 @@ def drivers(results: Results, found: Drivers) -> list[str]:
         return [f"选项与输入解释不了 {found.target} 的差异：{fit}，而至少需要 {LEAST_R2}", *notes]
     first = found.shares[0]
     share = f"{first.share:.0%} [{first.low:.0%}, {first.high:.0%}]"
-    told = [f"{feature(first.driver)}决定了 {found.target} 差异的 {share}：{fit}"]
+    told = [f"“{feature(first.driver)}”决定了 {found.target} 差异的 {share}：{fit}"]
     if (best := found.saver) is not None:
         word = "节省" if found.target in TARGETS else "增益"
-        told.append(f"{feature(best.driver)} {best.level} {word}最多：相对所试均值，每次调用 "
+        told.append(f"“{level(best)}”{word}最多：相对所试均值，每次调用 "
                     f"{found.amount(best.effect)}（{100 * best.effect / found.mean:+.0f}%）")  # fmt: skip
     return [*told, *notes]
+
+
+def level(effect: Effect) -> str:
+    """A level of a choice; of an edit, whether it is made."""
+    if effect.driver.startswith("edit: "):
+        return f"{'不用' if effect.level == '0' else '使用'}{feature(effect.driver)}"
+    return f"{feature(effect.driver)} {effect.level}"
 
 
 def feature(name: str) -> str:
@@ -84,15 +91,10 @@ def nothing_to_explain(error: NothingToExplain) -> str:
     }[error.lacking]
 
 
-def explanation(found: Explanation, left_out: int) -> list[str]:
-    """How one cost comes about from another, the answer first.
-
-    Args:
-        found: The waterfall.
-        left_out: Calls that only one of the two has answered.
-    """
+def explanation(found: Explanation) -> list[str]:
+    """How one cost comes about from another, the answer first."""
     told = _explained(found)
-    return [*told, f"只有一方回答的 {left_out} 次调用已略去"] if left_out else told
+    return [*told, f"只有一方回答、或输入不同的 {found.left_out} 次调用已略去"] if found.left_out else told
 
 
 def _explained(found: Explanation) -> list[str]:

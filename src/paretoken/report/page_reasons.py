@@ -47,7 +47,7 @@ def drivers(results: Results, say: Words) -> Section:
         ],
         "effects": [
             {
-                "level": f"{name(e.driver)} {e.level}",
+                "level": f"{e.driver} {e.level}" if say.language == "en" else chinese_reasons.level(e),
                 "adds": f"{1000 * e.effect:+.3g}",
                 "ends": f"[{1000 * e.low:+.3g}, {1000 * e.high:+.3g}]",
                 "rate": say.percent(f"{100 * e.effect / found.mean:+.0f}") if found.mean else "–",
@@ -67,8 +67,6 @@ def waterfall(results: Results, say: Words, pair: tuple[str, str] | None) -> Sec
         found = explain((results, pair[0]), (results, pair[1]))
     except SpecError as error:
         return {"none": str(error) if say.language == "en" else say("waterfall.refused"), "steps": []}
-    answered = {s.variant: s.n - s.n_failed for s in results.summaries}
-    left_out = sum(answered[id_] for id_ in pair) - 2 * found.n
     moved = [f for f in found.factors if f.usd]
     names = [found.words(f) if say.language == "en" else chinese_reasons.factor(found, f) for f in moved]
     sums = [found.cost_a, *(f.usd for f in moved), found.cost_b]
@@ -78,7 +76,7 @@ def waterfall(results: Results, say: Words, pair: tuple[str, str] | None) -> Sec
     last = len(sums) - 1
     return {
         "title": say("waterfall", a=a, b=b),
-        "sentences": found.sentences if say.language == "en" else chinese_reasons.explanation(found, left_out),
+        "sentences": found.sentences if say.language == "en" else chinese_reasons.explanation(found),
         "exact": say("waterfall.exact", n=found.n),
         "steps": [
             {"name": name, "usd": f"{usd:.4g}" if i in (0, last) else f"{usd:+.3g}", "points": point,
