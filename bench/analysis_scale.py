@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from paretoken.analysis.drivers import Drivers
+    from paretoken.analysis.driver_shares import Drivers
     from paretoken.analysis.front import Standing
 
 PARTS = 10

@@ -65,8 +65,9 @@ def test_one_spike_does_not_hide_the_rest(few_refits):
     assert found.explained
     assert found.shares[0].driver == "model"
     assert (found.n, found.n_groups) == (len(cost) - 18, 59)
-    assert "18 calls are left out" in found.notes[0]
-    assert "a on sample s0" in found.notes[0]
+    assert found.spikes.value == pytest.approx(400 * cost.mean())
+    assert "18 calls are left out" in found.sentences[-1]
+    assert "a on sample s0" in found.sentences[-1]
 
 
 def test_noise_without_spikes_loses_no_call(few_refits):
@@ -74,7 +75,7 @@ def test_noise_without_spikes_loses_no_call(few_refits):
     found = fit_drivers(features, np.random.default_rng(3).permutation(cost))
     assert not found.explained
     assert found.n == len(cost)
-    assert not found.notes
+    assert found.spikes is None
 
 
 def test_values_add_up_to_what_the_surrogate_says(found):

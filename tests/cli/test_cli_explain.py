@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paretoken.analysis.explanation import Bill, explain, shapley, split
+from paretoken.analysis.bills import Bill
+from paretoken.analysis.explanation import explain, shapley, split
 from paretoken.core.errors import SpecError
 from paretoken.core.usage import Price, Rates, Usage, from_pico, to_pico
 from paretoken.experiment.api import run

@@ -10,7 +10,7 @@ import pytest
 
 from paretoken.core.protocols import ScoreItem
 from paretoken.experiment.api import run
-from paretoken.report.tables import score_cautions
+from paretoken.report.cautions import score_cautions
 from paretoken.scoring.bertscore import BertScore
 from paretoken.scoring.form import Format
 from paretoken.scoring.quality import Quality
@@ -85,7 +85,7 @@ REPLAY = """\
 @pytest.mark.parametrize("content", ["hash", "none"])
 def test_texts_that_are_not_kept_are_compared_by_their_hash_or_not(cheap_cheat, content):
     cheap_cheat.edit("seed: 7", f"seed: 7\nstore: {{content: {content}}}")
-    told = [caution for caution in score_cautions(run(cheap_cheat.folder).results) if "same answer" in caution]
+    told = [c.words for c in score_cautions(run(cheap_cheat.folder).results) if c.kind == "alike"]
     assert told == (['"constant" gave the same answer to 40 of 40 samples'] if content == "hash" else [])
 
 
@@ -116,8 +116,8 @@ def test_a_cheap_constant_answer_is_worse_in_an_ab_test(cheap_cheat):
     results = run(cheap_cheat.folder).results
     (comparison,) = results.comparisons
     assert comparison.verdict == "worse"
-    assert score_cautions(results)[0] == '"constant" gave the same answer to 40 of 40 samples'
-    assert not any("honest" in caution and "same answer" in caution for caution in score_cautions(results))
+    assert score_cautions(results)[0].words == '"constant" gave the same answer to 40 of 40 samples'
+    assert not any(caution.variant == "honest" and caution.kind == "alike" for caution in score_cautions(results))
 
 
 def test_a_cheap_constant_answer_is_not_the_cheapest_that_is_good_enough(cheap_cheat):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from paretoken.analysis.drivers import Drivers
+    from paretoken.analysis.driver_shares import Drivers
 
 MEMORY = "2GB"
 THREADS = 2
@@ -206,7 +206,8 @@ class CallLog:
         Raises:
             SpecError: The log has no such number, or nothing to explain it by.
         """
-        from paretoken.analysis.drivers import TARGETS, fit_drivers
+        from paretoken.analysis.driver_shares import TARGETS
+        from paretoken.analysis.drivers import fit_drivers
 
         known = (*TARGETS, *self.metrics)
         if target not in known:

@@ -33,6 +33,34 @@ SMALLER_IS_BETTER = frozenset(NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What makes an interval less sure than it looks.
+
+    Attributes:
+        kind: `missing` values; the interval is `asymptotic`; `few` pairs differ; the differences are `skewed`.
+        n, of: How many pairs of how many lack a value, or differ.
+        low, high: What the bootstrap gives for the interval, where few differ or they are skewed.
+    """
+
+    kind: Literal["missing", "asymptotic", "few", "skewed"]
+    n: int = 0
+    of: int = 0
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def words(self) -> str:
+        """The doubt in words."""
+        if self.kind == "missing":
+            return f"{self.n} of {self.of} samples lack a value and are left out"
+        if self.kind == "asymptotic":
+            return "the interval is asymptotic: it holds for many samples"
+        why = f"only {self.n} of {self.of} pairs differ" if self.kind == "few" else "the differences are skewed"
+        bootstrap = f"the bootstrap (BCa) gives [{self.low:+.3g}, {self.high:+.3g}]"
+        return f"{why}, so the interval may hold less often than it says; {bootstrap}"
+
+
+@dataclass(frozen=True, slots=True)
 class PairedDifference:
     """Treatment minus control on one quantity, with an interval.
 
@@ -45,7 +73,7 @@ class PairedDifference:
         relative, relative_low, relative_high: Ratio of means minus one, with its interval.
         p_value: Two-sided, of no difference; valid at every look where the interval is.
         reason: Why there is no interval, or None.
-        warning: What makes it less sure than it looks, or empty.
+        doubts: What makes it less sure than it looks.
     """
 
     name: str
@@ -61,7 +89,12 @@ class PairedDifference:
     relative_high: float | None
     p_value: float | None
     reason: str | None = None
-    warning: str = ""
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """What makes it less sure than it looks, or empty."""
+        return "; ".join(doubt.words for doubt in self.doubts)
 
     @property
     def smaller_is_better(self) -> bool:
@@ -165,7 +198,7 @@ class Measure:
         return PairedDifference(
             self.name, level, len(a), mean_a, mean_b, mean_b - mean_a, low, high, relative,
             None if ratio[0] is None else ratio[0] - 1, None if ratio[1] is None else ratio[1] - 1, p,
-            self._nothing(low, high), self._warning(error),
+            self._nothing(low, high), self._doubts(error),
         )  # fmt: skip
 
     def _nothing(self, low: float | None, high: float | None) -> str | None:
@@ -175,29 +208,24 @@ class Measure:
             )
         return None
 
-    def _warning(self, error: float) -> str:
+    def _doubts(self, error: float) -> tuple[Doubt, ...]:
         missing = self.pairs.asked - len(self.pairs)
-        lacking = f"{missing} of {self.pairs.asked} samples lack a value and are left out" if missing else ""
-        return "; ".join(filter(None, (lacking, self._doubt(error))))
+        lacking = (Doubt("missing", missing, self.pairs.asked),) if missing else ()
+        return (*lacking, *self._doubt(error))
 
-    def _doubt(self, error: float) -> str:
-        """Why the interval may hold less often than it says; else empty."""
+    def _doubt(self, error: float) -> tuple[Doubt, ...]:
+        """Why the interval may hold less often than it says."""
         if self.asymptotic:
-            return "the interval is asymptotic: it holds for many samples"
+            return (Doubt("asymptotic"),)
         if self.residuals is None:
-            return ""
+            return ()
         differ = int(np.sum(self.pairs.control != self.pairs.treatment))
-        expected = expected_coverage(self.residuals, error)
-        if differ < FEW_DIFFER:
-            why = f"only {differ} of {len(self.pairs)} pairs differ"
-        elif expected < 1 - 2 * error - TOLERATED:
-            why = "the differences are skewed"
-        else:
-            return ""
+        few = differ < FEW_DIFFER
+        if not few and expected_coverage(self.residuals, error) >= 1 - 2 * error - TOLERATED:
+            return ()
         units = self.pairs.units()
         low, high = bca_interval(units.differences, units.sizes, error, seed=0)
-        bootstrap = f"the bootstrap (BCa) gives [{low:+.3g}, {high:+.3g}]"
-        return f"{why}, so the interval may hold less often than it says; {bootstrap}"
+        return (Doubt("few" if few else "skewed", differ, len(self.pairs), low, high),)
 
 
 def _finite(value: float) -> float | None:

@@ -73,6 +73,31 @@ class Step(NamedTuple):
     effect: float
 
 
+class Spikes(NamedTuple):
+    """Calls that were left out because they alone hide what drives the others.
+
+    Attributes:
+        n: How many.
+        value: The target of the dearest [target's unit].
+        times: That over the mean of the others.
+        r2: Out-of-fold R² with them.
+        sample, label: The dearest call; empty where calls have no names.
+    """
+
+    n: int
+    value: float
+    times: float
+    r2: float
+    sample: str = ""
+    label: str = ""
+
+    def words(self, target: str) -> str:
+        """What was left out, and what that does."""
+        who = f" ({self.label} on sample {self.sample})" if self.label else ""
+        return (f"{self.n} calls are left out, one of which has a {target} of {self.value:.3g}{who}, "
+                f"{self.times:.0f} times the mean of the others: with them R² is {self.r2:.2f}")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Drivers:
     """What drives a number of the calls of a run.
@@ -93,6 +118,7 @@ class Drivers:
         shares: Drivers, largest first; none where the surrogate explains less than `LEAST_R2`.
         effects: Levels of choices.
         crossings: Pairs of drivers, largest first.
+        spikes: Calls that were left out, if there are any.
     """
 
     title: str
@@ -112,6 +138,7 @@ class Drivers:
     shares: tuple[Share, ...] = ()
     effects: tuple[Effect, ...] = ()
     crossings: tuple[Crossing, ...] = ()
+    spikes: Spikes | None = None
 
     @property
     def explained(self) -> bool:
@@ -123,16 +150,17 @@ class Drivers:
         """What is to be said, the answer first."""
         found, low, high = self.r2
         fit = f"out-of-fold R² {found:.2f} [{low:.2f}, {high:.2f}] on {self.n:,} calls of {self.n_groups:,} samples"
+        notes = [*self.notes, *([] if self.spikes is None else [self.spikes.words(self.target)])]
         if not self.explained:
             return [f"nothing of {self.target} can be explained by choices and inputs: {fit}, and it takes "
-                    f"{LEAST_R2}", *self.notes]  # fmt: skip
+                    f"{LEAST_R2}", *notes]  # fmt: skip
         first = self.shares[0]
         told = [f"{first.driver} drives {first.share:.0%} [{first.low:.0%}, {first.high:.0%}] of the differences in "
                 f"{self.target}: {fit}"]  # fmt: skip
         if (best := self.saver) is not None:
             told.append(f"{best.driver} {best.level} would {self._change_word} most: {self.amount(best.effect)} a call "
                         f"against the mean of those tried ({best.effect / self.mean:+.0%})")  # fmt: skip
-        return [*told, *self.notes]
+        return [*told, *notes]
 
     @property
     def saver(self) -> Effect | None:

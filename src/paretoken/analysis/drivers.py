@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paretoken.analysis.attribution import BACKGROUND, Surrogate, predict_unseen
-from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, shown
-from paretoken.analysis.features import Features, build_features
+from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, Spikes, shown
+from paretoken.analysis.features import Features, NothingToExplain, build_features
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 
@@ -43,7 +43,8 @@ def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
         target: `list_usd`, `output_tokens`, `latency_s`, a metric, or `quality` for the first metric to maximise.
 
     Raises:
-        SpecError: The run has no such number, or nothing to explain it by: the message says which.
+        SpecError: The run has no such number.
+        NothingToExplain: There is nothing to explain, or nothing to explain it by: the message says which.
     """
     if target == "quality" and target not in results.metrics:
         wanted = [*results.objectives.maximize, *results.metrics]
@@ -57,7 +58,7 @@ def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
     values = results.table.values.get(target, np.full(len(results.table), np.nan))[features.rows]
     has = ~np.isnan(values)
     if not has.any():
-        raise SpecError(f"no call of {results.run.id} has a value of {target}.")
+        raise NothingToExplain("values", f"no call of {results.run.id} has a value of {target}.")
     notes = []
     if results.run.status != "finished":
         notes.append(f"{results.run.id} is {results.run.status}: this is what is recorded so far")
@@ -103,18 +104,19 @@ def fit_drivers(
         names: Sample, label and repeat of each row.
 
     Raises:
-        SpecError: The target does not vary, nothing else does, or there are too few groups to tell.
+        NothingToExplain: The target does not vary, nothing else does, or there are too few groups to tell.
     """
     frame, groups = features.frame.reset_index(drop=True), features.groups
     where = title or target
     if np.ptp(values) <= 1e-12 * float(np.abs(values).max()):
-        raise SpecError(f"every call has the same {target} ({values[0]:.6g}): there is nothing to explain in {where}.")
+        raise NothingToExplain("differences", f"every call has the same {target} ({values[0]:.6g}): there is nothing "
+                               f"to explain in {where}.")  # fmt: skip
     if not frame.shape[1]:
-        raise SpecError(f"no choice and no input differs between the calls of {where}: nothing can drive it.",
-                        fix="Run two prompts, models or parameters.")  # fmt: skip
+        raise NothingToExplain("features", f"no choice and no input differs between the calls of {where}: nothing can "
+                               "drive it.", fix="Run two prompts, models or parameters.")  # fmt: skip
     if (n_groups := len(np.unique(groups))) < FEWEST_GROUPS:
-        raise SpecError(f"{where} has {n_groups} samples: whether a driver holds for others cannot be told from fewer "
-                        f"than {FEWEST_GROUPS}.", fix="Take more samples.")  # fmt: skip
+        raise NothingToExplain("samples", f"{where} has {n_groups} samples: whether a driver holds for others cannot "
+                               f"be told from fewer than {FEWEST_GROUPS}.", fix="Take more samples.")  # fmt: skip
     rng = np.random.default_rng(seed)
     notes = []
     whole = len(values)
@@ -124,12 +126,12 @@ def fit_drivers(
         names = [names[i] for i in kept] if names else names
         notes.append(f"fitted on {MOST_FITTED:,} of {whole:,} calls, drawn at random")
     predicted = predict_unseen(frame, values, groups, seed)
-    r2 = _score(values, predicted, groups, rng)
+    r2, left_out = _score(values, predicted, groups, rng), None
     if r2[0] < LEAST_R2 and (spikes := _find_spikes(values, predicted, groups)).any():
         calm = ~spikes
         part, own, of = frame[calm].reset_index(drop=True), values[calm], groups[calm]
         if (again := _score(own, predict_unseen(part, own, of, seed), of, rng))[0] >= LEAST_R2:
-            notes.append(_tell_spikes(spikes, values, names, target, r2[0]))
+            left_out = _describe_spikes(spikes, values, names, r2[0])
             whole -= int(spikes.sum())
             names = [name for name, kept in zip(names, calm, strict=True) if kept] if names else names
             frame, values, groups, r2, n_groups = part, own, of, again, len(np.unique(of))
@@ -138,7 +140,7 @@ def fit_drivers(
     found = Drivers(
         where, target, unit, r2, whole, n_groups, tuple(notes), float(values.mean()), float(values.mean()),
         frame.iloc[chosen].reset_index(drop=True), dict(features.kinds), np.zeros((len(chosen), frame.shape[1])),
-        values[chosen], tuple(names[i] for i in chosen) if names else (),
+        values[chosen], tuple(names[i] for i in chosen) if names else (), spikes=left_out,
     )  # fmt: skip
     if r2[0] < LEAST_R2:
         return found
@@ -166,18 +168,13 @@ def _find_spikes(
     return np.isin(number, most[error[most] >= SPIKE * error.sum()])
 
 
-def _tell_spikes(
-    spikes: NDArray[np.bool_],
-    values: NDArray[np.float64],
-    names: Sequence[tuple[str, str, int]],
-    target: str,
-    r2: float,
-) -> str:
+def _describe_spikes(
+    spikes: NDArray[np.bool_], values: NDArray[np.float64], names: Sequence[tuple[str, str, int]], r2: float
+) -> Spikes:
     dearest = int(np.flatnonzero(spikes)[np.argmax(values[spikes])])
-    times = values[dearest] / values[~spikes].mean()
-    who = f" ({names[dearest][1]} on sample {names[dearest][0]})" if names else ""
-    return (f"{int(spikes.sum())} calls are left out, one of which has a {target} of {values[dearest]:.3g}{who}, "
-            f"{times:.0f} times the mean of the others: with them R² is {r2:.2f}")  # fmt: skip
+    value = float(values[dearest])
+    called = names[dearest][:2] if names else ("", "")
+    return Spikes(int(spikes.sum()), value, value / float(values[~spikes].mean()), r2, *called)
 
 
 def _score(

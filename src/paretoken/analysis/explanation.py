@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from itertools import combinations
 from math import factorial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
+from paretoken.analysis.bills import bills_of
 from paretoken.core.errors import SpecError
-from paretoken.core.usage import ZERO, Price, Rates, Usage, from_pico, to_pico
+from paretoken.core.usage import from_pico
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
+    from paretoken.analysis.bills import Bill
     from paretoken.analysis.results import Results
-    from paretoken.core.trials import Record
 
 FACTORS = {
     "model price": ("a cheaper model", "a dearer model"),
@@ -32,7 +33,6 @@ _SAME_TEXT = {
     "prompt tokens": ("fewer tokens for the same prompt", "more tokens for the same prompt"),
     "completion tokens": ("fewer tokens for answers of the same length", "more tokens for answers of the same length"),
 }
-_HASHED = "sha256:"
 
 
 class Factor(NamedTuple):
@@ -40,29 +40,6 @@ class Factor(NamedTuple):
 
     name: str
     usd: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """One call's cost in its parts.
-
-    Attributes:
-        price: The price row it was billed by.
-        usage: The accepted answer's.
-        retries_pico: What further attempts cost [pico-USD].
-        prompt_chars, answer_chars: Length of the texts; 0 where they are not kept.
-    """
-
-    price: Price
-    usage: Usage
-    retries_pico: int
-    prompt_chars: int
-    answer_chars: int
-
-    @property
-    def pico(self) -> int:
-        """List cost and retries [pico-USD]."""
-        return to_pico(self.price.cost(self.usage)) + self.retries_pico
 
 
 class Tokens(NamedTuple):
@@ -92,6 +69,7 @@ class Explanation:
         factors: Shapley values of the difference over factors; they add up to it to the pico-dollar.
         tokens_a, tokens_b: What the calls hold.
         notes: What else is to be known, one sentence each.
+        left_out: Calls that only one of the two has answered, or on another input.
 
     Source: Shapley 1953, A value for n-person games; every order of the factors has the same weight, so none is first.
     """
@@ -105,6 +83,7 @@ class Explanation:
     tokens_a: Tokens
     tokens_b: Tokens
     notes: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def difference(self) -> Decimal:
@@ -131,17 +110,23 @@ class Explanation:
                 points = [(f"${float(abs(f.usd)) / self.n:.3g} a call", self.words(f)) for f in moved]
             parts = ", ".join(f"{size_} from {words}" for size_, words in points)
             told = [f'"{self.b}" is {size} than "{self.a}" ({counted}): {parts}']
+        if self.left_out:
+            told.append(
+                f"{self.left_out} calls that only one of the two has answered, or on another input, are left out"
+            )
         return [*told, *self._token_sentences(), *self.notes]
 
     def words(self, factor: Factor) -> str:
         """What a factor is, with its direction."""
-        a, b = self.tokens_a, self.tokens_b
-        chars = {
-            "prompt tokens": (a.prompt_chars, b.prompt_chars),
-            "completion tokens": (a.answer_chars, b.answer_chars),
-        }
-        texts = _SAME_TEXT if _alike(*chars.get(factor.name, (0.0, 0.0))) else FACTORS
+        texts = _SAME_TEXT if self.same_text(factor.name) else FACTORS
         return texts[factor.name][factor.usd > 0]
+
+    def same_text(self, name: str) -> bool:
+        """Whether a factor's tokens differ in number for texts of the same length."""
+        a, b = self.tokens_a, self.tokens_b
+        if name == "prompt tokens":
+            return _alike(a.prompt_chars, b.prompt_chars)
+        return name == "completion tokens" and _alike(a.answer_chars, b.answer_chars)
 
     def _points(self, usd: Decimal, unit: Decimal) -> str:
         points = float(usd / unit) * (1 if self.difference > 0 else -1)
@@ -203,8 +188,8 @@ def explain(a: tuple[Results, str], b: tuple[Results, str]) -> Explanation:
                         fix=f"Name two of {', '.join(run_a.labels.values())}.")  # fmt: skip
     if not one_run:
         label_a, label_b = f"{label_a} of {run_a.run.id}", f"{label_b} of {run_b.run.id}"
-    bills_a, versions_a = _bills(run_a, id_a)
-    bills_b, versions_b = _bills(run_b, id_b)
+    bills_a, versions_a = bills_of(run_a, id_a)
+    bills_b, versions_b = bills_of(run_b, id_b)
     same = _same_inputs(run_a, run_b)
     shared = [cell for cell in bills_a if cell in bills_b and same(cell[0])]
     if not shared:
@@ -214,11 +199,10 @@ def explain(a: tuple[Results, str], b: tuple[Results, str]) -> Explanation:
         for results in ((run_a,) if one_run else (run_a, run_b))
         if results.run.status != "finished"
     ]
-    if left := len({*bills_a, *bills_b}) - len(shared):
-        notes.append(f"{left} calls that only one of the two has answered, or on another input, are left out")
     if versions_a != versions_b and versions_a and versions_b:
         notes.append(f"served by {' and '.join(sorted(versions_a))} against {' and '.join(sorted(versions_b))}")
-    return split(label_a, label_b, [(bills_a[cell], bills_b[cell]) for cell in shared], notes)
+    found = split(label_a, label_b, [(bills_a[cell], bills_b[cell]) for cell in shared], notes)
+    return replace(found, left_out=len({*bills_a, *bills_b}) - len(shared))
 
 
 def split(a: str, b: str, pairs: Sequence[tuple[Bill, Bill]], notes: Sequence[str] = ()) -> Explanation:
@@ -323,58 +307,6 @@ def _tokens(bills: Sequence[Bill]) -> Tokens:
         mean(lambda bill: bill.prompt_chars),
         mean(lambda bill: bill.answer_chars),
     )
-
-
-def _bills(results: Results, variant: str) -> tuple[dict[tuple[str, int], Bill], set[str]]:
-    """Bills of a variant's answered calls by sample and repeat, and the versions that served them.
-
-    Raises:
-        SpecError: A call was not billed by the price that the run's lock states.
-    """
-    model = results.variants[variant].model
-    row = cast("dict[str, Any]", results.run.lock["models"])[model]["price"]
-    price = _price(row)
-    found: dict[tuple[str, int], Bill] = {}
-    versions: set[str] = set()
-    for record in results.records:
-        if record.variant != variant or record.call.response is None:
-            continue
-        bill = _bill(record, price)
-        if bill.pico - bill.retries_pico != to_pico(record.call.response.list_usd):
-            raise SpecError(f"{record.sample} was billed by price row {record.call.response.price_row!r}, which is not "
-                            f"the one that {results.run.id} began with ({row['row']!r}): its cost cannot be split.",
-                            fix="Run it again with --fresh.")  # fmt: skip
-        found[record.sample, record.repeat] = bill
-        versions |= {record.call.response.model_version} - {""}
-    return found, versions
-
-
-def _bill(record: Record, price: Price) -> Bill:
-    response = record.call.response
-    assert response is not None  # noqa: S101  (the caller has looked)
-    texts = [message.content for message in record.call.request.messages]
-    kept = not any(text.startswith(_HASHED) for text in (*texts, response.text))
-    return Bill(
-        price,
-        replace(response.usage, estimated=False),
-        to_pico(max(record.call.billed_usd - response.billed_usd, ZERO)),
-        sum(map(len, texts)) if kept else 0,
-        len(response.text) if kept else 0,
-    )
-
-
-def _price(body: Mapping[str, Any]) -> Price:
-    """The amounts of a price row that a lock states; rows of the same amounts are equal."""
-    per_request, per_compute_s, per_minute, per_mchar, per_image = (
-        Decimal(body.get(name, 0)) for name in ("per_request", "per_compute_s", "per_minute", "per_mchar", "per_image")
-    )
-    tiers = tuple((int(start), _rates(rates)) for start, rates in body.get("tiers", ()))
-    return Price("", _rates(body.get("rates", {})), tiers, per_request, per_compute_s, per_minute, per_mchar,
-                 per_image)  # fmt: skip
-
-
-def _rates(body: Mapping[str, str]) -> Rates:
-    return Rates(**{name: Decimal(amount) for name, amount in body.items()})
 
 
 def _same_inputs(a: Results, b: Results) -> Callable[[str], bool]:

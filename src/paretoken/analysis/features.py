@@ -20,11 +20,26 @@ if TYPE_CHECKING:
     from paretoken.core.trials import Variant
 
 Kind = Literal["choice", "input"]
+Lacking = Literal["answers", "values", "differences", "features", "samples"]
 MOST_LEVELS = 20
 """Distinct values up to which a column of the data set is a tag."""
 MOST_TAG_CHARS = 40
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 _LETTER = re.compile(r"[^\W\d_]")
+
+
+class NothingToExplain(SpecError):
+    """A run's numbers cannot be attributed to anything.
+
+    Args:
+        lacking: What it would take.
+        problem: In one sentence.
+        fix: What to do about it.
+    """
+
+    def __init__(self, lacking: Lacking, problem: str, *, fix: str = "") -> None:
+        self.lacking = lacking
+        super().__init__(problem, fix=fix)
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ def build_features(results: Results) -> Features:
     """Tabulate the choices and inputs of all answered calls, ordered by sample, variant and repeat.
 
     Raises:
-        SpecError: No call was answered.
+        NothingToExplain: No call was answered.
     """
     import pandas as pd
 
@@ -57,7 +72,7 @@ def build_features(results: Results) -> Features:
     rows = np.lexsort((table.repeat, rank["v"][table.variant], rank["s"][table.sample]))
     rows = rows[~table.failed[rows]]
     if not len(rows):
-        raise SpecError(f"{results.run.id} has no answers yet: there is nothing to explain.")
+        raise NothingToExplain("answers", f"{results.run.id} has no answers yet: there is nothing to explain.")
     variants = pd.DataFrame([_choices(results.variants[id_]) for id_ in table.variant_ids])
     samples = pd.DataFrame(_inputs(table.sample_ids, results.samples))
     clusters = {id_: str(results.samples.get(id_, {}).get("cluster") or f"sample/{id_}") for id_ in table.sample_ids}

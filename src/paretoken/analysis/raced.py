@@ -28,6 +28,10 @@ MIN_COMMON = 8
 """Samples that the chosen variants must have in common before an interval is given to their hypervolume."""
 MOST_NAMED = 8
 """Most variants that a sentence names."""
+_MUTE = {
+    True: "is the same for every answer: it decides nothing",
+    False: "has no value for any answer: it decides nothing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +289,7 @@ class RaceOutcome:
         if undecided and self._found:
             told.append(f"undecided: {_some(undecided)}")
         told += self._infeasible()
-        told += [f"mind: {name} {why}" for name, why in self._mute()]
+        told += [f"mind: {name} {_MUTE[known]}" for name, known in self.mute]
         if self.plan.races and (saving := self.saving).saved_usd > 0:
             told.append(
                 f"racing asked {saving.cells:,} of {saving.planned:,} cells: ${saving.usd:.6f} at list price, "
@@ -347,16 +351,15 @@ class RaceOutcome:
         none = "no variant keeps the limits; " if n == len(self._labels) else ""
         return [f"{none}{n} of {len(self._labels)} variants break a limit: {listed}"]
 
-    def _mute(self) -> list[tuple[str, str]]:
-        """Objectives that tell nothing apart."""
+    @property
+    def mute(self) -> list[tuple[str, bool]]:
+        """Objectives that tell nothing apart, and whether they have values."""
         found = []
         for name, _ in self._goals:
             rows = self.selection.values.get(name, np.empty(0))
             known = rows[~np.isnan(rows)]
-            if not known.size:
-                found.append((name, "has no value for any answer: it decides nothing"))
-            elif np.ptp(known) == 0 and known.size > 1:
-                found.append((name, "is the same for every answer: it decides nothing"))
+            if not known.size or (np.ptp(known) == 0 and known.size > 1):
+                found.append((name, bool(known.size)))
         return found
 
 

@@ -196,7 +196,7 @@ def _judgement(measure: Measure, margin: float | None, finding: Finding, error: 
 
 def without_warning(judgement: Judgement) -> Judgement:
     """The judgement of a quantity that is shown for information only."""
-    return replace(judgement, difference=replace(judgement.difference, warning=""))
+    return replace(judgement, difference=replace(judgement.difference, doubts=()))
 
 
 def _joint(judgements: Sequence[Judgement]) -> str:

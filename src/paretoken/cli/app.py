@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from paretoken.cli import baselines, costs, experiments, inspection, reasons, selecting
+from paretoken.cli import baselines, costs, experiments, inspection, reasons, reports, selecting
 from paretoken.core.errors import ParetokenError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ for verb in (
     reasons.drivers,
     reasons.explain,
     costs.costs,
-    experiments.report,
+    reports.report,
     inspection.show,
     inspection.budget,
     inspection.prompts,

@@ -1,4 +1,4 @@
-"""Verbs that make and judge experiments: init, plan, run, compare, front, report."""
+"""Verbs that make and judge experiments: init, plan, run, cheapest, compare, front."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def run(
         _save_junit(outcome, junit)
     if as_json:
         ended = {"status": outcome.ending.status, "reason": outcome.ending.reason, "failures": outcome.failures}
-        print_json(_results_body(outcome.results) | ended | {"picture": picture})
+        print_json(results_body(outcome.results) | ended | {"picture": picture})
     else:
         _say_results(outcome.results)
         if picture:
             say(f"picture: {picture}")
-        _say_tracking(outcome.results)
+        say_tracking(outcome.results)
     _note_ending(outcome, spec)
     raise typer.Exit(outcome.exit_code)
 
@@ -166,7 +166,7 @@ def cheapest(
         outcome = run_experiment(spec, limit=limit, instead=instead, on_progress=on_progress)
     if as_json:
         ended = {"status": outcome.ending.status, "reason": outcome.ending.reason}
-        print_json(_results_body(outcome.results) | ended)
+        print_json(results_body(outcome.results) | ended)
     else:
         _say_results(outcome.results)
     _note_ending(outcome, spec)
@@ -220,30 +220,12 @@ def front(run: RunName = "last", as_json: Json = False) -> None:
 
     results = open_run(run)
     if as_json:
-        return print_json(_results_body(results))
+        return print_json(results_body(results))
     return _say_results(results)
 
 
-def report(
-    run: RunName = "last",
-    mlflow: Annotated[bool, typer.Option("--mlflow", help="Rebuild the MLflow projection.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Findings in Markdown; with --mlflow also the MLflow runs, from the records alone."""
-    from paretoken.experiment.archive import open_run, track_run
-    from paretoken.experiment.baseline import hold
-    from paretoken.report.tables import findings
-
-    results = open_run(run)
-    if mlflow:
-        track_run(results)
-        _say_tracking(results, say=note)
-    if as_json:
-        return print_json(_results_body(results) | {"findings": findings(results, held=hold(results))})
-    return say(findings(results, held=hold(results)))
-
-
-def _results_body(results: Results) -> dict[str, Any]:
+def results_body(results: Results) -> dict[str, Any]:
+    """What a run found, as plain JSON values."""
     from paretoken.report.tables import front_rows
 
     return {
@@ -259,9 +241,9 @@ def _results_body(results: Results) -> dict[str, Any]:
 
 
 def _say_results(results: Results) -> None:
+    from paretoken.report.cautions import score_cautions
     from paretoken.report.overview import closing_rows, confirmation_rows
     from paretoken.report.prompt_segments import effect_rows
-    from paretoken.report.tables import score_cautions
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results))
@@ -275,7 +257,7 @@ def _say_results(results: Results) -> None:
     for sentence in _baseline_sentences(results):
         say(sentence)
     for caution in score_cautions(results):
-        say(f"mind: {caution}")
+        say(f"mind: {caution.words}")
     say(f"run: {results.run.id} ({results.run.status})")
 
 
@@ -291,7 +273,8 @@ def _say_dropped(dropped: Any) -> None:
         say(f"dropped objective {name}: {reason}")
 
 
-def _say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
+def say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
+    """How a run's tracker is opened."""
     from paretoken.report.mlflow_tracker import open_line
 
     track: Any = results.run.lock["track"]

@@ -37,7 +37,7 @@ ROW, BAR, SIZE = 1.0, 0.42, 2.7
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class Scale:
     """How the differences of a quantity are shown: in per cent of the control where that is known, else as they are.
 
     Attributes:
@@ -168,12 +168,13 @@ def _alpha(results: Results) -> float:
     return float(results.plan.get("alpha", 0.05))
 
 
-def _scale(judgement: Judgement) -> _Scale:
+def scale_of(judgement: Judgement) -> Scale:
+    """How a judgement's difference is shown."""
     d = judgement.difference
     sign = -1 if d.smaller_is_better else 1
     if d.smaller_is_better and d.relative_low is not None and d.relative_high is not None and d.mean_a:
-        return _Scale(relative=True, unit=100 / d.mean_a, sign=sign)
-    return _Scale(relative=False, unit=1.0, sign=sign)
+        return Scale(relative=True, unit=100 / d.mean_a, sign=sign)
+    return Scale(relative=False, unit=1.0, sign=sign)
 
 
 def _draw_differences(figure: Figure, comparison: Comparison, top: float, pitch: float) -> None:
@@ -196,7 +197,7 @@ def _extent(judgement: Judgement) -> tuple[float, float]:
     """How far a row must reach to the worse and to the better side."""
     if judgement.difference.reason is not None:
         return 0.0, 0.0
-    scale = _scale(judgement)
+    scale = scale_of(judgement)
     margin = scale.margin(judgement.margin)
     values = [scale.sign * end for end in scale.ends(judgement.difference) if math.isfinite(end)]
     values += [] if margin is None else [1.25 * scale.sign * margin]
@@ -204,7 +205,7 @@ def _extent(judgement: Judgement) -> tuple[float, float]:
 
 
 def _draw_row(axes: Axes, judgement: Judgement, loss: float, gain: float) -> None:
-    scale, d, colour = _scale(judgement), judgement.difference, COLOURS[judgement.finding]
+    scale, d, colour = scale_of(judgement), judgement.difference, COLOURS[judgement.finding]
     axes.set_xlim(-scale.sign * loss, scale.sign * gain)
     axes.set_ylim(-1, 1)
     bare(axes, 8)
@@ -236,7 +237,7 @@ def _beside(axes: Axes, text: str, align: str, **style: Any) -> None:
                   textcoords="offset points", parse_math=False, **style)  # fmt: skip
 
 
-def _name(d: PairedDifference, scale: _Scale) -> tuple[str, dict[str, Any]]:
+def _name(d: PairedDifference, scale: Scale) -> tuple[str, dict[str, Any]]:
     """A quantity in words, and how they are drawn."""
     told = words(d.name).partition(" [")[0] if scale.relative else words(d.name)
     families = families_for([told])
@@ -272,10 +273,10 @@ def _draw_course(axes: Axes, comparison: Comparison, course: Course, ended: str)
         axes.text(0.5, 0.5, "too few samples to follow the interval", transform=axes.transAxes, ha="center",
                   fontsize=9, color=SOFT)  # fmt: skip
         return
-    scale, d = _scale(judgement), judgement.difference
+    scale, d = scale_of(judgement), judgement.difference
     points = course.paths[d.name]
     if scale.relative and any(p.relative_low is None or p.relative_high is None for _, p in points[len(points) // 2 :]):
-        scale = _Scale(relative=False, unit=1.0, sign=scale.sign)
+        scale = Scale(relative=False, unit=1.0, sign=scale.sign)
     n = [samples for samples, _ in points]
     low, middle, high = zip(*(scale.ends(p) for _, p in points), strict=True)
     final, margin = scale.ends(d), scale.margin(judgement.margin)
@@ -332,5 +333,5 @@ def _stopped(axes: Axes, course: Course, ended: str) -> None:
                   fontsize=8, color=SOFT, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
 
 
-def _formatter(scale: _Scale) -> FuncFormatter:
+def _formatter(scale: Scale) -> FuncFormatter:
     return FuncFormatter(lambda x, _: ("0" if x == 0 else f"{x:+.3g}".replace("-", "−")) + (" %" * scale.relative))

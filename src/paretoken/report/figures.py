@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from matplotlib.transforms import Bbox
 
 from paretoken.report.fonts import can_draw, columns_of, drawable, families_for, lines, strong_weight
+from paretoken.report.placement import place
 from paretoken.report.tables import question_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.front import Standing
@@ -49,7 +49,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
+class Point:
     """A variant in the picture: cost per 1,000 calls, height, their intervals, and what is written beside it."""
 
     x: float
@@ -83,12 +83,12 @@ def draw_front(results: Results) -> Figure:
     """
     name, larger_is_better = height_of(results)
     families = families_for([question_of(results), results.run.id, *results.labels.values()])
-    points = [point for s in results.standings if (point := _point(s, name, families)) is not None]
+    points = [_nameable(point, families) for point in points_of(results, name)]
 
     figure = Figure(figsize=(8, 5), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
     title = _title(results, families)
-    steps = _steps([p for p in points if p.standing.on_front], larger_is_better=larger_is_better)
+    steps = steps_of([p for p in points if p.standing.on_front], larger_is_better=larger_is_better)
     note = _note(results, points, steps, families)
     foot = 0.12 + 0.03 * (1 + note.count("\n"))
     axes = figure.add_axes((0.09, foot, 0.87, 0.895 - foot - 0.05 * len(title)))
@@ -129,7 +129,17 @@ def words(name: str) -> str:
     return f"{q} {WORDS[column]}" if q else WORDS.get(column, column)
 
 
-def _point(standing: Standing, name: str, families: Sequence[str]) -> _Point | None:
+def points_of(results: Results, name: str) -> list[Point]:
+    """Where the variants lie that have a cost and a value of a quantity, called by their labels."""
+    return [point for standing in results.standings if (point := _point(standing, name)) is not None]
+
+
+def _nameable(point: Point, families: Sequence[str]) -> Point:
+    """Called by its id where no font has its label."""
+    return point if can_draw(point.name, families) else replace(point, name=point.standing.summary.variant)
+
+
+def _point(standing: Standing, name: str) -> Point | None:
     summary = standing.summary
     cost, height, value = summary.estimates.get("list_usd"), summary.estimates.get(name), summary.value(name)
     if cost is None or value is None:
@@ -137,7 +147,7 @@ def _point(standing: Standing, name: str, families: Sequence[str]) -> _Point | N
     x_low, x_high = _bounds(cost)
     y_low, y_high = (value, value) if height is None else _bounds(height)
     p95 = summary.value("latency_s.p95")
-    return _Point(
+    return Point(
         x=1000 * cost.mean,
         y=value,
         x_low=1000 * x_low,
@@ -145,7 +155,7 @@ def _point(standing: Standing, name: str, families: Sequence[str]) -> _Point | N
         y_low=y_low,
         y_high=y_high,
         standing=standing,
-        name=summary.label if can_draw(summary.label, families) else summary.variant,
+        name=summary.label,
         latency="" if p95 is None else f"p95 {p95:.2g} s" if p95 < 10 else f"p95 {p95:.0f} s",
     )
 
@@ -173,7 +183,7 @@ def _dress(axes: Axes, costs: Sequence[float]) -> None:
         axes.ticklabel_format(axis="x", style="plain", useOffset=False)
 
 
-def _plot(axes: Axes, points: Sequence[_Point], steps: Sequence[_Point]) -> None:
+def _plot(axes: Axes, points: Sequence[Point], steps: Sequence[Point]) -> None:
     for point in points:
         on_front, fate = point.standing.on_front, point.fate
         hollow, left = bool(point.standing.broken) or fate in ("infeasible", "open"), fate in GONE
@@ -189,10 +199,10 @@ def _plot(axes: Axes, points: Sequence[_Point], steps: Sequence[_Point]) -> None
                   zorder=2.5)  # fmt: skip
 
 
-def _steps(front: Sequence[_Point], *, larger_is_better: bool) -> list[_Point]:
+def steps_of(front: Sequence[Point], *, larger_is_better: bool) -> list[Point]:
     """The part of the front that a line can show: with each dearer variant the height gets better."""
     sign = -1 if larger_is_better else 1
-    steps: list[_Point] = []
+    steps: list[Point] = []
     for point in sorted(front, key=lambda p: (p.x, sign * p.y)):
         if not steps or sign * point.y < sign * steps[-1].y:
             steps.append(point)
@@ -207,7 +217,7 @@ def _limit(axes: Axes, results: Results, name: str) -> None:
                       textcoords="offset points", ha="right", fontsize=7.5, color=SOFT)  # fmt: skip
 
 
-def _frame_points(axes: Axes, points: Sequence[_Point]) -> None:
+def _frame_points(axes: Axes, points: Sequence[Point]) -> None:
     """Room around the points for their names."""
     if not points:
         axes.annotate("no variant has both values yet", (0.5, 0.5), xycoords="axes fraction", ha="center", color=SOFT)
@@ -218,7 +228,7 @@ def _frame_points(axes: Axes, points: Sequence[_Point]) -> None:
     axes.set_ylim(axes.get_ylim())
 
 
-def _note(results: Results, points: Sequence[_Point], steps: Sequence[_Point], families: Sequence[str]) -> str:
+def _note(results: Results, points: Sequence[Point], steps: Sequence[Point], families: Sequence[str]) -> str:
     sizes = sorted({point.standing.summary.n for point in points})
     n = "0" if not sizes else str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     parts = [f"run {drawable(results.run.id, families)}", f"n = {n} answers a variant", "bars: 95 % intervals"]
@@ -228,14 +238,14 @@ def _note(results: Results, points: Sequence[_Point], steps: Sequence[_Point], f
     parts += ["rings: undecided"] if "open" in fates else []
     if any((p.standing.broken and p.fate != "open") or p.fate == "infeasible" for p in points):
         parts.append("hollow: breaks a constraint")
-    if (named := len(_named(points, steps))) < len(points):
+    if (named := len(those_named(points, steps))) < len(points):
         parts.append(f"{named} of {len(points)} variants named")
     if any(p.name != p.standing.summary.label for p in points):
         parts.append("variants by id: no installed font has their names")
     return "\n".join(wrap("  ·  ".join(parts), 122))
 
 
-def _cheapest(point: _Point) -> bool:
+def _cheapest(point: Point) -> bool:
     return point.standing.departure is not None and point.standing.departure.kept_as == "cheapest"
 
 
@@ -245,7 +255,7 @@ def _title(results: Results, families: Sequence[str]) -> list[str]:
     return lines(text, 62, 2)
 
 
-def _named(points: Sequence[_Point], steps: Sequence[_Point]) -> list[_Point]:
+def those_named(points: Sequence[Point], steps: Sequence[Point]) -> list[Point]:
     """Whose names are written: all, else the front, else as many of the line's points as there is room for."""
     if len(points) <= MAX_NAMED:
         return sorted(points, key=lambda p: (not p.standing.on_front, p.x))
@@ -256,7 +266,7 @@ def _named(points: Sequence[_Point], steps: Sequence[_Point]) -> list[_Point]:
     return [steps[i] for i in chosen]
 
 
-def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point], steps: Sequence[_Point],
+def _name_points(figure: Figure, axes: Axes, points: Sequence[Point], steps: Sequence[Point],
                  families: Sequence[str]) -> None:  # fmt: skip
     """Put each name beside its point, where it covers nothing."""
     figure.draw_without_rendering()
@@ -265,18 +275,14 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[_Point], steps: Se
     marks += [text.get_window_extent() for text in axes.texts]
     fixed = np.array([box.extents for box in marks])
     room = np.array(axes.get_window_extent().extents)
-    names = [_name(axes, p, families) for p in _named(points, steps)]
-    sizes = [name.get_window_extent().size for name in names]
+    names = [_name(axes, p, families) for p in those_named(points, steps)]
+    sizes = [np.array(name.get_window_extent().size) for name in names]
     anchors = [axes.transData.transform(name.xy) for name in names]
-    placed: dict[int, NDArray[np.float64]] = {}
-    for i in [*range(len(names))] * 3:  # the later rounds know where all others are
-        taken = np.vstack([fixed, *(box for j, box in placed.items() if j != i)])
-        corner = _place(sizes[i], anchors[i], taken, room, figure.dpi / 72)
-        names[i].xybox = tuple(corner - anchors[i])
-        placed[i] = np.array([*(corner - 2), *(corner + sizes[i] + 2)])
+    for name, anchor, corner in zip(names, anchors, place(sizes, anchors, fixed, room, figure.dpi / 72), strict=True):
+        name.xybox = tuple(corner - anchor)
 
 
-def _name(axes: Axes, point: _Point, families: Sequence[str]) -> AnnotationBbox:
+def _name(axes: Axes, point: Point, families: Sequence[str]) -> AnnotationBbox:
     on_front = point.standing.on_front
     halo = [withStroke(linewidth=2.5, foreground="white")]
     style = {"fontfamily": families, "parse_math": False, "path_effects": halo}
@@ -315,58 +321,15 @@ def _name_lines(name: str) -> list[str]:
     return found
 
 
-_PLACES = np.array([
-    (dx * far, dy * far, right, top)
-    for far in (1.0, 1.6, 2.4, 3.6)
-    for dx, dy, right, top in (
-        (7, 6, 0, 0), (-7, 6, 1, 0), (7, -6, 0, 1), (-7, -6, 1, 1), (9, 0, 0, 0.5), (-9, 0, 1, 0.5), (0, 9, 0.5, 0),
-        (0, -9, 0.5, 1),
-    )
-])  # fmt: skip
-"""Where a name may stand: offset from its point [pt], and which part of the name stands there."""
-
-
-def _place(
-    size: NDArray[np.float64],
-    anchor: NDArray[np.float64],
-    taken: NDArray[np.float64],
-    room: NDArray[np.float64],
-    pixels: float,
-) -> NDArray[np.float64]:
-    """Lower left corner of a name where it covers least and stays close.
-
-    Args:
-        size: Width and height of the name [px].
-        anchor: Its point [px].
-        taken: Boxes `(x0, y0, x1, y1)` not to be covered, shape `(n, 4)` [px].
-        room: The box to stay in [px].
-        pixels: Pixels per point.
-    """
-    corners = anchor + _PLACES[:, :2] * pixels - _PLACES[:, 2:] * size
-    boxes = np.hstack([corners, corners + size])
-    outside = size.prod() - _overlap(boxes, room[None])
-    cost = 3 * outside + _overlap(boxes, taken) + np.abs(_PLACES[:, :2]).sum(axis=1)
-    best: NDArray[np.float64] = corners[int(cost.argmin())]
-    return best
-
-
-def _point_boxes(axes: Axes, p: _Point) -> tuple[Bbox, Bbox, Bbox]:
+def _point_boxes(axes: Axes, p: Point) -> tuple[Bbox, Bbox, Bbox]:
     marker = _box(axes, (p.x, p.y), (p.x, p.y), 9)
     return marker, _box(axes, (p.x_low, p.y), (p.x_high, p.y), 2), _box(axes, (p.x, p.y_low), (p.x, p.y_high), 2)
 
 
-def _segments(steps: Sequence[_Point]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+def _segments(steps: Sequence[Point]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """Level and upright parts of the line."""
     return [part for p, q in pairwise(steps) for part in (((p.x, p.y), (q.x, p.y)), ((q.x, p.y), (q.x, q.y)))]
 
 
 def _box(axes: Axes, a: tuple[float, float], b: tuple[float, float], pad: float) -> Bbox:
     return Bbox.null().union([Bbox([axes.transData.transform(p)] * 2) for p in (a, b)]).padded(pad)
-
-
-def _overlap(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area that each box shares with all others together, shape `(n_boxes,)`."""
-    upper = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    lower = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    area: NDArray[np.float64] = np.clip(upper - lower, 0, None).prod(axis=2).sum(axis=1)
-    return area

@@ -9,9 +9,10 @@ import numpy as np
 
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
+from paretoken.report.cautions import shown
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.race_findings import confirmation_cells
-from paretoken.report.tables import front_rows, shown
+from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.usage import ZERO
 from paretoken.records import project_root
+from paretoken.report.cautions import score_cautions
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.markdown import bullets, line, picture
 from paretoken.report.prompt_segments import segment_sections
@@ -109,7 +110,7 @@ def findings(results: Results, pictures: Sequence[str] = (), held: Held | None =
         f"# {run.experiment}",
         f"**{question_of(results)}**",
         f"Run `{run.id}` ({run.status}{reason}), started {run.started_at}, seed {lock['seed']}, "
-        f"{dataset['n']} samples of `{_near(dataset['path'])}` (`{str(dataset['hash'])[:12]}`).",
+        f"{dataset['n']} samples of `{near(dataset['path'])}` (`{str(dataset['hash'])[:12]}`).",
         "## Verdict",
         bullets(results.verdicts) or "Nothing to compare yet.",
         *([] if held is None else ["## Against the baseline", bullets(held.sentences)]),
@@ -125,10 +126,16 @@ def findings(results: Results, pictures: Sequence[str] = (), held: Held | None =
         _cost(results),
         "## How far to trust it",
         bullets(
-            (*race_cautions(results), *_provenance(lock), *_judges(results), *score_cautions(results), *_dropped(lock))
+            (
+                *race_cautions(results),
+                *_provenance(lock),
+                *_judges(results),
+                *(caution.words for caution in score_cautions(results)),
+                *_dropped(lock),
+            )
         ),
         "## Reproduce",
-        f"```\nparetoken run {_near(lock['spec']['path'])}\n```",
+        f"```\nparetoken run {near(lock['spec']['path'])}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -280,7 +287,7 @@ def _rates(meters: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in meters.items() if float(value)) or "free"
 
 
-def _near(text: str) -> str:
+def near(text: str) -> str:
     """A path as seen from its project's root."""
     path = Path(text)
     root = project_root(path.parent)
@@ -298,53 +305,6 @@ def _provenance(lock: Mapping[str, Any]) -> list[str]:
 def _judges(results: Results) -> list[str]:
     """A judge's agreement with people, set in bold: what a reader should know before trusting it."""
     return [f"**{judge.sentence}**" for judge in results.agreements]
-
-
-FEWEST_ALIKE = 8
-"""Samples from which on it is told that most of them got the same answer."""
-LABEL_TOKENS = 8
-"""Answers that are no longer are labels, of which many are alike."""
-
-
-def score_cautions(results: Results) -> list[str]:
-    """What is to be minded of the scores: answers alike, values that are missing, values with a note, counted."""
-    noted = [
-        f'"{s.label}" gave the same answer to {s.n_alike} of {s.n_samples} samples'
-        for s in results.summaries
-        if s.n_samples >= FEWEST_ALIKE
-        and 2 * s.n_alike > s.n_samples
-        and (s.value("output_tokens") or 0) > LABEL_TOKENS
-    ]
-    for summary in results.summaries:
-        for metric, notes in summary.notes.items():
-            counts: dict[str, int] = {}
-            for note, count in notes.items() if shown(metric) else ():
-                for part in note.split(", "):
-                    counts[part] = counts.get(part, 0) + count
-            parts = ", ".join(f"{part} ({count})" for part, count in counts.items())
-            noted += [f"{summary.label}: `{metric}` of {summary.n} answers: {parts}"] if parts else []
-    return _missing(results) + noted
-
-
-def shown(metric: str) -> bool:
-    """Whether a table for reading has a column for a metric that is no objective; what makes up another has none."""
-    return metric not in ("bertscore_precision", "bertscore_recall", "facts_kept", "facts_true")
-
-
-def _missing(results: Results) -> list[str]:
-    """Which values are missing and why; reasons that differ in what they quote are told together."""
-    told = []
-    for summary in results.summaries:
-        for metric, reasons in summary.missing.items():
-            alike: dict[str, list[tuple[str, int]]] = {}
-            for reason, count in reasons.items():
-                kind, _, quoted = reason.partition(": ")
-                alike.setdefault(kind, []).append((quoted, count))
-            for kind, group in alike.items():
-                quoted = ("" if not group[0][0] else ": " if len(group) == 1 else ", e.g. ") + group[0][0]
-                count = sum(count for _, count in group)
-                told.append(f"{summary.label}: `{metric}` missing for {count} of {summary.n} answers: {kind}{quoted}")
-    return told
 
 
 def _dropped(lock: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,86 @@
+"""What is to be minded of the scores of a run: answers alike, values that are missing, values with a note."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paretoken.analysis.results import Results
+    from paretoken.analysis.summary import VariantSummary
+
+FEWEST_ALIKE = 8
+"""Samples from which on it is told that most of them got the same answer."""
+LABEL_TOKENS = 8
+"""Answers that are no longer are labels, of which many are alike."""
+
+
+class Caution(NamedTuple):
+    """One thing to be minded.
+
+    Attributes:
+        kind: `missing` values, answers that are `alike`, or values that were `noted`.
+        variant: Label.
+        metric: Of missing and noted values.
+        n, of: How many answers of how many; samples, of those alike.
+        said: What the scorer says, in its own words.
+    """
+
+    kind: Literal["missing", "alike", "noted"]
+    variant: str
+    metric: str
+    n: int
+    of: int
+    said: str
+
+    @property
+    def words(self) -> str:
+        """The caution in words."""
+        if self.kind == "alike":
+            return f'"{self.variant}" gave the same answer to {self.n} of {self.of} samples'
+        if self.kind == "missing":
+            return f"{self.variant}: `{self.metric}` missing for {self.n} of {self.of} answers: {self.said}"
+        return f"{self.variant}: `{self.metric}` of {self.of} answers: {self.said}"
+
+
+def score_cautions(results: Results) -> list[Caution]:
+    """All that is to be minded, missing values first."""
+    missing = [caution for summary in results.summaries for caution in _missing(summary)]
+    alike = [
+        Caution("alike", s.label, "", s.n_alike, s.n_samples, "")
+        for s in results.summaries
+        if s.n_samples >= FEWEST_ALIKE
+        and 2 * s.n_alike > s.n_samples
+        and (s.value("output_tokens") or 0) > LABEL_TOKENS
+    ]
+    return [*missing, *alike, *(caution for summary in results.summaries for caution in _noted(summary))]
+
+
+def shown(metric: str) -> bool:
+    """Whether a table for reading has a column for a metric that is no objective; what makes up another has none."""
+    return metric not in ("bertscore_precision", "bertscore_recall", "facts_kept", "facts_true")
+
+
+def _missing(summary: VariantSummary) -> Iterator[Caution]:
+    """Which values are missing and why; reasons that differ in what they quote are told together."""
+    for metric, reasons in summary.missing.items():
+        alike: dict[str, list[tuple[str, int]]] = {}
+        for reason, count in reasons.items():
+            kind, _, quoted = reason.partition(": ")
+            alike.setdefault(kind, []).append((quoted, count))
+        for kind, group in alike.items():
+            quoted = ("" if not group[0][0] else ": " if len(group) == 1 else ", e.g. ") + group[0][0]
+            count = sum(count for _, count in group)
+            yield Caution("missing", summary.label, metric, count, summary.n, f"{kind}{quoted}")
+
+
+def _noted(summary: VariantSummary) -> Iterator[Caution]:
+    for metric, notes in summary.notes.items():
+        counts: dict[str, int] = {}
+        for note, count in notes.items() if shown(metric) else ():
+            for part in note.split(", "):
+                counts[part] = counts.get(part, 0) + count
+        parts = ", ".join(f"{part} ({count})" for part, count in counts.items())
+        if parts:
+            yield Caution("noted", summary.label, metric, sum(counts.values()), summary.n, parts)

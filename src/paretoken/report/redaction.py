@@ -1,0 +1,28 @@
+"""Secrets are taken out of what is shown to others."""
+
+from __future__ import annotations
+
+import os
+import re
+
+HIDDEN = "***"
+LEAST_CHARS = 8
+"""Shorter values of variables are no keys, and would be found in any text."""
+_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
+_KEYS = re.compile(
+    r"(?P<before>://[^\s:/@]*:)[^\s/@]+(?=@)"  # a password in a URL
+    r"|(?P<bearer>\bBearer\s+)[\w.~+/=-]{8,}"
+    r"|\b(?:sk|pk|rk)[-_][\w-]{16,}|\bgh[opsur]_\w{20,}|\bxox[abps]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b"
+)
+
+
+def redact(text: str) -> str:
+    """The text without keys, tokens and passwords: those of this environment, and what has their form.
+
+    Args:
+        text: Anything that may quote a key: an answer, an error, a URL.
+    """
+    for name, value in os.environ.items():
+        if _NAME.search(name.upper()) and len(value) >= LEAST_CHARS:
+            text = text.replace(value, HIDDEN)
+    return _KEYS.sub(lambda found: (found["before"] or found["bearer"] or "") + HIDDEN, text)
