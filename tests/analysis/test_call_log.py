@@ -113,7 +113,7 @@ def test_days_begin_where_it_is_said(calls: pd.DataFrame, tmp_path: Path) -> Non
         CallLog(path, timezone="Asia/Shangai")
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=40))
 def test_money_is_summed_exactly_whatever_the_amounts(tmp_path: Path, amounts: list[int]) -> None:
     rows = make(len(amounts)).assign(error=pd.NA, billed_pico=amounts, list_pico=[amount // 3 for amount in amounts])
@@ -122,7 +122,7 @@ def test_money_is_summed_exactly_whatever_the_amounts(tmp_path: Path, amounts: l
     assert found.list_usd == from_pico(sum(amount // 3 for amount in amounts))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 10**13), min_size=1, max_size=40))
 def test_dollars_as_floats_are_taken_by_the_pico_dollar(tmp_path: Path, amounts: list[int]) -> None:
     """Up to 10 dollars a call, where a float still tells pico-dollars apart."""

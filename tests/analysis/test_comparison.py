@@ -90,7 +90,7 @@ def test_a_relative_interval_needs_a_clearly_positive_base() -> None:
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_relative_and_absolute_interval_exclude_no_difference_together(seed: int) -> None:
     rng = np.random.default_rng(seed)
     found = cost(rng.gamma(5, 0.001, 25), rng.gamma(5, 0.0008, 25))

@@ -140,7 +140,7 @@ def test_wealths_are_those_of_the_definition(missing: float) -> None:
         check_pairs(d, slots, values)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 7)), min_size=4, max_size=14), st.integers(0, 99))
 def test_pairs_do_not_care_when_variants_come(steps: list[tuple[int, int]], seed: int) -> None:
     """Variants enter late, run ahead and fall behind: a pair's wealths rest on the samples that both have answered."""

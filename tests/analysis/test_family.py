@@ -96,7 +96,7 @@ def rank(finding: str) -> int:
 
 
 @given(seed=st.integers(0, 10_000), truths=st.lists(st.sampled_from([-0.08, -0.03, 0.0, 0.03, 0.08]), max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_bonferroni_shows_the_family_shows(seed: int, truths: list[float]) -> None:
     rng = np.random.default_rng(seed)
     questions = [(shifted(rng, truth), margin) for truth, margin in zip(truths, [None, 0.05] * 3, strict=False)]
@@ -118,7 +118,7 @@ def test_a_claim_made_passes_its_share_on() -> None:
 
 
 @given(seed=st.integers(0, 10_000), alphas=st.tuples(st.floats(0.01, 0.4), st.floats(0.01, 0.4)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_claim_is_never_turned_round_at_a_larger_error(seed: int, alphas: tuple[float, float]) -> None:
     rng = np.random.default_rng(seed)
     chance = np.repeat(rng.permutation([0.1, 0.9]), 40)  # a drift, by which both sides may seem to be refuted

@@ -274,7 +274,7 @@ RACES: dict[str, Callable[[int, int], Contest]] = {
 ROWS = {"one goal": 1, "cheapest": 3, "reference": 2, "floors": 3}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.sampled_from(list(RACES)),
     st.integers(2, 5),

@@ -74,7 +74,7 @@ def test_looks_are_few_and_none_without_cells() -> None:
     assert race_course(many.on([]), FINAL, {}, GOALS, {}, BOX) == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(12, 150), st.floats(0.05, 0.95), st.integers(0, 1000))
 def test_a_variants_course_agrees_with_its_confidence_sequence(n: int, mean: float, seed: int) -> None:
     values = np.random.default_rng(seed).beta(4 * mean, 4 * (1 - mean), n)

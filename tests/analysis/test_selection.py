@@ -120,7 +120,7 @@ def slowly(found, units, candidate):
 
 
 @given(outcomes(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_dimensions_of_any_draw_are_those_of_slow_loops(found, random):
     draws = [random.choices(range(found.n_units), k=found.n_units) for _ in range(3)]
     counts = np.array([np.bincount(units, minlength=found.n_units) for units in draws], float)
@@ -151,7 +151,7 @@ def permuted(found, order):
 
 
 @given(outcomes(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_candidates_changes_nothing(found, data):
     order = data.draw(st.permutations(range(len(found.candidates))))
     if found.failed.all():
@@ -172,7 +172,7 @@ def ties(selection):
 
 
 @given(outcomes(), st.floats(0.01, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_scale_of_all_weights_changes_nothing(found, factor):
     one, other = weigh(found, TERMS, WEIGHTS), weigh(found, TERMS, {n: factor * w for n, w in WEIGHTS.items()})
     assert totals_of(one) == pytest.approx(totals_of(other), abs=1e-12)
@@ -181,7 +181,7 @@ def test_the_scale_of_all_weights_changes_nothing(found, factor):
 
 
 @given(outcomes(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_dominated_candidate_more_changes_nobodys_total(found, data):
     """A copy of a candidate that is slower, dearer and worse."""
     if found.failed.all():
@@ -248,7 +248,7 @@ def test_of_two_that_are_met_together_the_steeper_one_wins():
 
 
 @given(outcomes(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_weight_that_a_sentence_names_makes_its_winner_first(found, data):
     if found.failed.all():
         return

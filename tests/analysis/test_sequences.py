@@ -129,7 +129,7 @@ def test_what_samples_owe_to_their_difficulty_is_taken_out(sign: int) -> None:
     error=st.floats(0.001, 0.4),
     extra=st.sampled_from([None, 1, 10, 1000]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_wealth_falls_with_the_hypothesis_and_the_interval_inverts_the_tests(
     numbers: list[float], sizes: list[int], places: tuple[float, float], error: float, extra: int | None
 ) -> None:

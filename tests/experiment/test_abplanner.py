@@ -204,7 +204,7 @@ def test_samples_are_asked_in_drawn_order_cluster_by_cluster() -> None:
 
 
 @given(arrivals=st.integers(0, 10_000), clustered=st.booleans(), n=st.integers(1, 14))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_arrival_changes_nothing(arrivals: int, clustered: bool, n: int) -> None:
     panel = panel_of(80, (SMALL, POOR), CLUSTERS if clustered else None)
     planner, test = planner_of(panel, SMALL, POOR, repeats=2)

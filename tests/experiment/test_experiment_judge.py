@@ -293,7 +293,7 @@ def test_agreement_with_people_and_a_planted_bias_are_recovered(lab: Lab, court:
     assert again.results.agreements[0].body() == judge.body(), "the same numbers for the same records"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cap=st.integers(1, 3000), concurrency=st.integers(1, 64), against=st.booleans(), faults=st.integers(0, 3))
 def test_whatever_the_cap_judges_never_exceed_it(
     lab: Lab, court: Court, cap: int, concurrency: int, against: bool, faults: int

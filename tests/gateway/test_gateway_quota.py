@@ -56,7 +56,7 @@ def _check_windows(taken: list[tuple[float, float]], rate: float, burst: float) 
             assert total <= rate * (end - start) + burst + CLOSE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([0.5, 1, 7, 60, 90, 600, 6000]),
     st.lists(st.floats(0, 20), min_size=1, max_size=40),
@@ -69,7 +69,7 @@ def test_no_window_has_more_requests_than_the_rate(rpm: float, arrivals: list[fl
     _check_windows([(time, 1) for time in provider.times], MARGIN * rpm / 60, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([600, 6000, 60_000]),
     st.lists(st.tuples(st.floats(0, 20), st.integers(3, 600)), min_size=1, max_size=25),
@@ -334,7 +334,7 @@ def test_a_stray_rejection_holds_up_nobody_else():
     assert provider.times[-1] == pytest.approx(3.9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 5), st.none() | st.floats(0, 9)), min_size=1, max_size=30), st.integers(1, 4))
 def test_cancelled_at_any_moment_no_place_is_lost(plans: list[tuple[float, float | None]], places: int):
     provider = Scripted(VirtualClock(), [answer()], takes_s=1)

@@ -113,7 +113,7 @@ class Prices:
         return PRICE
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     st.lists(plans, min_size=1, max_size=24),
     st.integers(1, 64),

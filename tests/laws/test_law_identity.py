@@ -92,7 +92,7 @@ def _ask(sample: str = "s") -> Request:
     return Request("m", (Message("user", "x"),), 16, origin=Origin("run", sample, scopes=("run",)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(responses | errors)
 def test_layers_that_limit_nothing_change_nothing(outcome: Response | ProviderError):
     provider = OneAnswer(outcome)
@@ -107,7 +107,7 @@ def test_layers_that_limit_nothing_change_nothing(outcome: Response | ProviderEr
     assert provider.sent == [_ask()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(responses)
 def test_a_hit_costs_nothing_and_changes_nothing(answer: Response):
     provider = OneAnswer(answer)

@@ -153,7 +153,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert sum(row.bound_pico for row in open_) == sum(held.bound for held in self.held if held.open)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestLedger = LedgerMachine.TestCase
 
 
