@@ -220,7 +220,7 @@ def front(results: Results, say: Words) -> Section:
     wanted = (("minimise", goals.minimize), ("maximise", goals.maximize), ("subject to", limits))
     height = words(name) if say.language == "en" else name
     return {
-        "wide": draw_picture(results, *WIDE),
+        "wide": draw_picture(results, *WIDE, numbers=numbers),
         "narrow": draw_picture(results, *NARROW, numbers=numbers),
         "caption": say("front.figure", height=height),
         "up": say("axis.up" if up else "axis.down", height=height),
