@@ -16,8 +16,10 @@ from paretoken.analysis.driver_shares import Drivers, Effect, Share, Spikes
 from paretoken.analysis.explanation import Explanation, Factor, Tokens
 from paretoken.analysis.features import NothingToExplain
 from paretoken.analysis.front import Standing
+from paretoken.analysis.panel import Pairs
 from paretoken.analysis.raced import Departure
 from paretoken.analysis.results import Results
+from paretoken.analysis.segments import SegmentEffect
 from paretoken.analysis.verdict import Comparison, Judgement
 from paretoken.core.usage import from_pico
 from paretoken.records import Database
@@ -77,6 +79,16 @@ def test_what_analysis_words_itself_is_quoted():
     agree("only 3 common samples, at least 10 are needed", chinese._quality(few))
     odd = Judgement(difference("rouge_l", reason="all 48 differences are equal"), "cannot tell", None)
     assert "all 48 differences are equal" in chinese._quality(odd)
+
+
+@pytest.mark.parametrize(("cost", "quality"), list(product(FINDINGS, FINDINGS)))
+def test_every_segment(cost, quality):
+    tokens = Pairs(np.full(48, 90.0), np.full(48, 60.0), np.arange(48), 48)
+    for n_examples in (None, 3):
+        found = SegmentEffect.of("role", n_examples, comparison(cost, quality), tokens)
+        said = chinese.segment(found)
+        assert {number.lstrip("+") for number in numbers(found.sentence)} == {n.lstrip("+") for n in numbers(said)}
+        assert ("“role”" in said) == (n_examples is None)
 
 
 @pytest.mark.parametrize("kind", ["missing", "asymptotic", "few", "skewed"])

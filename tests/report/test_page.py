@@ -26,7 +26,7 @@ from paretoken.records import Database
 from paretoken.report.page import render_page, save_page
 from paretoken.report.page_words import LANGUAGES, PHRASES, Words, language_named
 
-VOID = {"meta", "br", "path", "circle"}
+VOID = {"meta", "br", "wbr", "path", "circle"}
 SECTIONS = ("verdict", "front", "drivers", "cost", "examples", "trust", "reproduce")
 HARMFUL = {"script", "iframe", "object", "embed", "img", "link", "base", "form", "video", "audio", "image", "use"}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.front import Standing
     from paretoken.analysis.raced import RaceOutcome
     from paretoken.analysis.results import Results
+    from paretoken.analysis.segments import SegmentEffect
     from paretoken.analysis.verdict import Comparison, Judgement
 
 VERDICTS = {
@@ -31,6 +32,14 @@ VERDICTS = {
     "cannot tell": "无法判断",
     "equivalent": "等效",
 }
+_PAYS = {
+    "earns its place": "值得保留",
+    "may go": "可以去掉",
+    "pays for itself": "省下的比花掉的多",
+    "a trade-off": "有得有失",
+    "undecided": "尚无定论",
+    "cannot tell": "无法判断",
+}
 _PARTS = {"selection": "用于挑选的样本", "held out": "留出样本", "labels swapped at random": "标签随机互换"}
 
 
@@ -43,7 +52,7 @@ def verdicts(results: Results) -> list[str]:
     """All that is to be said of a run's comparisons, one sentence each."""
     if results.race is not None:
         return _race(results, results.race)
-    told = [sentence(comparison) for comparison in results.comparisons]
+    told = [segment(e) for e in results.prompt_segments] or [sentence(c) for c in results.comparisons]
     test, confirmed = results.test, results.confirmation
     if confirmed is not None:
         going_on = confirmed.n < confirmed.planned and results.run.status != "finished"
@@ -75,8 +84,33 @@ def sentence(c: Comparison) -> str:
     told = f"“{c.treatment}”与“{c.control}”相比：{'；'.join(parts)}；就{of}而言（{counts}）"
     if any(j.finding == "undecided" for j in c.judged):
         told += f"；尚无定论：{_needs(c)}"
-    minds = [f"{j.difference.name}：{_doubts(j.difference)}" for j in c.judged if j.difference.doubts]
-    return "；注意，".join((told, *minds))
+    return "；注意，".join((told, *_minds(c)))
+
+
+def segment(found: SegmentEffect) -> str:
+    """What a segment of a prompt costs, what it buys, and whether it pays."""
+    c, cost, answers = found.without, found.cost_share, found.output_tokens
+    told = f"“{found.segment}”" if found.n_examples is None else f"这 {found.n_examples} 个例子"
+    told += "占输入令牌的份额未知" if found.input_share is None else f"占输入令牌的 {percent(found.input_share)}"
+    if cost.value is not None:
+        sign, word = (-1, "省下") if found.saves else (1, "占")
+        ends = [sign * end for end in (cost.low, cost.high) if end is not None]
+        interval = f" [{percent(min(ends))}, {percent(max(ends))}]" if len(ends) > 1 else ""
+        told += f"，{word}账单的 {percent(sign * cost.value)}{interval}"
+    if answers.value is not None and answers.shown:
+        told += f"（有它时回答{'长' if answers.value > 0 else '短'} {abs(answers.value):.1f} 个令牌）"
+    bought = [
+        f"{gain.value:+.3g} {name} {gain.interval}" for name, gain in found.metrics.items() if gain.value is not None
+    ]
+    needs = f"（{_needs(c)}）" if found.verdict == "undecided" else ""
+    of = "这类输入" if c.population == "beyond" else f"这 {c.whole} 个样本"
+    counts = f"n = {c.n}，计划 {c.planned}" if c.n < c.planned else f"n = {c.n}"
+    told += f"，换来 {'、'.join(bought) or '无可度量的东西'}：{_PAYS[found.verdict]}{needs}；就{of}而言（{counts}）"
+    return "；注意，".join((told, *_minds(c)))
+
+
+def _minds(c: Comparison) -> list[str]:
+    return [f"{j.difference.name}：{_doubts(j.difference)}" for j in c.judged if j.difference.doubts]
 
 
 def _cost(judgement: Judgement) -> str:

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from paretoken.report.comparison_figure import scale_of
 from paretoken.report.figures import GONE, height_of, points_of, steps_of, those_named
-from paretoken.report.fonts import columns_of, shortened
+from paretoken.report.fonts import columns_of
 from paretoken.report.placement import place
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 34
 """Room around the axes [px]."""
 LETTER, LINE = 6.6, 15
 """About how wide a letter of a name is, and how high [px]."""
+NARROW = 480
+"""Width below which there is no room for names [px]."""
 LONGEST = 30
-"""Width of a name [Latin letters]."""
+"""Width of a name above which numbers stand for names [Latin letters]."""
 _MARK = 9
 """Half the room that a point takes [px]."""
 
@@ -81,14 +83,14 @@ class Picture:
         return LEFT, self.width - RIGHT, TOP, self.height - BOTTOM
 
 
-def draw_picture(results: Results, width: int, height: int, numbers: Mapping[str, int] | None = None) -> Picture | None:
+def draw_picture(results: Results, width: int, height: int, numbers: Mapping[str, int]) -> Picture | None:
     """Cost against quality.
 
     Args:
         results: The run.
         width: Of the picture [px].
         height: Of the picture [px].
-        numbers: By variant id, to stand in place of names where there is no room for those.
+        numbers: By variant id, to stand in place of names where the picture is narrow or names are long.
 
     Returns:
         None where no variant has both values.
@@ -104,20 +106,22 @@ def draw_picture(results: Results, width: int, height: int, numbers: Mapping[str
     log = least > 0 and most > 10 * least
     if log:
         costs = [max(cost, least / 3) for cost in costs]
-    to_x, x_ticks = _axis(costs, LEFT, width - RIGHT, log=log, most=3 if width < 480 else 6)
+    to_x, x_ticks = _axis(costs, LEFT, width - RIGHT, log=log, most=3 if width < NARROW else 6)
     to_y, y_ticks = _axis(heights, height - BOTTOM, TOP, log=False, most=5)
     steps = steps_of([p for p in points if p.standing.on_front], larger_is_better=larger_is_better)
     dots = [_dot(p, to_x, to_y, least / 3 if log else -math.inf) for p in points]
     line = [corner for i, p in enumerate(steps) for corner in
             ([] if not i else [(to_x(p.x), to_y(steps[i - 1].y))]) + [(to_x(p.x), to_y(p.y))]]  # fmt: skip
-    if numbers is None:
-        texts = {p.standing.summary.variant: shortened(p.name, LONGEST) for p in those_named(points, steps)}
-    else:
-        texts = {p.standing.summary.variant: str(numbers[p.standing.summary.variant]) for p in points}
-    chosen = [(dot, texts[id_]) for p, dot in zip(points, dots, strict=True)
+    chosen = those_named(points, steps)
+    by_number = width < NARROW or any(columns_of(p.name) > LONGEST for p in chosen)
+    texts = {
+        (id_ := p.standing.summary.variant): str(numbers[id_]) if by_number else p.name
+        for p in (points if by_number else chosen)
+    }
+    named = [(dot, texts[id_]) for p, dot in zip(points, dots, strict=True)
               if (id_ := p.standing.summary.variant) in texts]  # fmt: skip
     limit = None if bound is None else to_y(bound[1])
-    return Picture(width, height, x_ticks, y_ticks, dots, _names(chosen, dots, line, width, height), line, limit)
+    return Picture(width, height, x_ticks, y_ticks, dots, _names(named, dots, line, width, height), line, limit)
 
 
 def _axis(

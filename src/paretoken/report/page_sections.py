@@ -65,6 +65,7 @@ def contrast(results: Results) -> tuple[str, str] | None:
 def verdict(results: Results, say: Words, pair: tuple[str, str] | None, held: Held | None) -> Section:
     """What was found, first in one line, then comparison by comparison."""
     compared = results.all_comparisons
+    listed = results.race is not None or bool(results.prompt_segments)  # the rest is told beside its comparison
     sentences = results.verdicts if say.language == "en" else chinese.verdicts(results)
     judges = [judge.sentence if say.language == "en" else chinese.agreement(judge) for judge in results.agreements]
     against = [] if held is None else held.sentences if say.language == "en" else chinese.held(held)
@@ -74,7 +75,7 @@ def verdict(results: Results, say: Words, pair: tuple[str, str] | None, held: He
         "tiles": [] if pair is None else _tiles(results, say, pair),
         "tiles_title": "" if pair is None else say("tiles", a=results.labels[pair[0]], b=results.labels[pair[1]]),
         "comparisons": [_comparison(c, say) for c in compared],
-        "sentences": sentences[0 if results.race is not None else len(results.comparisons) :],
+        "sentences": sentences[0 if listed else len(results.comparisons) :],
         "baseline": against,
         "judges": judges,
     }
@@ -219,7 +220,7 @@ def front(results: Results, say: Words) -> Section:
     wanted = (("minimise", goals.minimize), ("maximise", goals.maximize), ("subject to", limits))
     height = words(name) if say.language == "en" else name
     return {
-        "wide": draw_picture(results, *WIDE),
+        "wide": draw_picture(results, *WIDE, numbers=numbers),
         "narrow": draw_picture(results, *NARROW, numbers=numbers),
         "caption": say("front.figure", height=height),
         "up": say("axis.up" if up else "axis.down", height=height),
