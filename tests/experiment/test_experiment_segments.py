@@ -215,11 +215,12 @@ def test_every_verb_tells_of_the_segments(parts: Lab, said: Callable[..., Any], 
 
 
 def test_mlflow_gets_the_numbers_as_a_file(parts: Lab, tmp_path: Path) -> None:
+    from paretoken.analysis.features import NothingToExplain
     from paretoken.report.mlflow_files import write_files
 
     results = run(parts.folder).results
     (folder := tmp_path / "written").mkdir()
-    write_files(results, folder, {}, "unknown", str)
+    write_files(results, folder, {}, NothingToExplain("values", "unknown"), str)
     written = json.loads((folder / "segments.json").read_text(encoding="utf-8"))
     assert written == [json.loads(json.dumps(effect.body())) for effect in results.prompt_segments]
     assert "## Prompt segments" in (folder / "FINDINGS.md").read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def test_tables_texts_and_figure(projected: tuple[MlflowClient, Results]) -> Non
     assert artifacts(client, parent) == {
         "verdict.txt", "verdict.json", "FINDINGS.md", "lock.json", "spec.json", "front.png", "front.html",
         "variants.json", "comparisons.json", "drivers.json", "effects.json", "drivers.png", "beeswarm.png",
-        "selection.json", "selection.png",
+        "selection.json", "selection.png", "report.html",
         *(f"comparison-{name}.png" for name in ("terse", "bullets", "chatty")),
         *(f"prompts/{name}@3f9a1c.md" for name in results.labels.values()),
     }  # fmt: skip

@@ -34,7 +34,7 @@ HARMFUL = {"script", "iframe", "object", "embed", "img", "link", "base", "form",
 @pytest.fixture(autouse=True)
 def _quick_drivers(monkeypatch):
     """Drivers take seconds; here they are told of few runs only, and without a surrogate of the others."""
-    monkeypatch.setattr("paretoken.report.page_reasons.explain_drivers", quick)
+    monkeypatch.setattr("paretoken.analysis.drivers.explain_drivers", quick)
 
 
 def quick(results: Results) -> Drivers:

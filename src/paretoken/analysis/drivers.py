@@ -78,6 +78,14 @@ def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
     return replace(found, notes=(*notes, *found.notes))
 
 
+def find_drivers(results: Results) -> Drivers | NothingToExplain:
+    """What drives the cost of a run's calls, or why that cannot be told."""
+    try:
+        return explain_drivers(results)
+    except NothingToExplain as error:
+        return error
+
+
 def _seed(results: Results) -> int:
     return int(str(results.run.lock["seed"])) % 2**32
 

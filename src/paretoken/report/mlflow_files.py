@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from paretoken.analysis.drivers import explain_drivers
 from paretoken.analysis.explanation import explain
+from paretoken.analysis.features import NothingToExplain
 from paretoken.analysis.selection import select
 from paretoken.core.errors import SpecError
 from paretoken.report.comparison_figure import save_comparison
@@ -15,6 +15,7 @@ from paretoken.report.comparisons import difference_rows
 from paretoken.report.driver_figures import draw_beeswarm, draw_driver_bar, draw_waterfall
 from paretoken.report.figures import save_front
 from paretoken.report.front_page import save_front_page
+from paretoken.report.page import render_page
 from paretoken.report.race_figures import save_race
 from paretoken.report.segments_figure import save_segments
 from paretoken.report.selection import candidate_rows
@@ -31,25 +32,18 @@ if TYPE_CHECKING:
     from paretoken.analysis.driver_shares import Drivers
     from paretoken.analysis.explanation import Explanation
     from paretoken.analysis.results import Results
+    from paretoken.report.page_words import Language
     from paretoken.report.verdicts import Course
 
 MOST_WATERFALLS = 5
 """Comparisons whose costs are split."""
 
 
-def find_drivers(results: Results) -> Drivers | str:
-    """What drives the cost, or why that cannot be said."""
-    try:
-        return explain_drivers(results)
-    except SpecError as error:
-        return error.problem
-
-
 def write_files(
     results: Results,
     folder: Path,
     courses: Mapping[str, Course],
-    drivers: Drivers | str,
+    drivers: Drivers | NothingToExplain,
     hide: Callable[[str], str],
 ) -> list[str]:
     """Write all that lies beside the parent run.
@@ -73,6 +67,7 @@ def write_files(
         "verdict.txt": "\n".join(results.verdicts) + "\n",
         "verdict.json": _json(verdict_body(results)),
         "FINDINGS.md": findings(results, pictures),
+        "report.html": render_page(results, _language(lock), drivers=drivers),
         "lock.json": _json(lock),
         "spec.json": _json(lock["spec"]),
     }
@@ -110,9 +105,9 @@ def write_table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, path: Path)
     return not frame.empty
 
 
-def _write_drivers(drivers: Drivers | str, folder: Path) -> dict[str, list[dict[str, object]]]:
+def _write_drivers(drivers: Drivers | NothingToExplain, folder: Path) -> dict[str, list[dict[str, object]]]:
     """The pictures; returns the tables."""
-    if isinstance(drivers, str):
+    if isinstance(drivers, NothingToExplain):
         return {}
     for name, figure in (("drivers", draw_driver_bar(drivers)), ("beeswarm", draw_beeswarm(drivers))):
         if figure is not None:
@@ -167,6 +162,12 @@ def _write_prompts(lock: Mapping[str, object], folder: Path) -> None:
 def prompt_file(prompt: str) -> str:
     """The name of a prompt's file."""
     return f"{prompt.replace('/', '_')}.md"
+
+
+def _language(lock: Mapping[str, object]) -> Language:
+    """The page's language: Chinese where the samples are, as whoever asks the question will read it."""
+    dataset: Any = lock["dataset"]
+    return "zh" if str(dataset.get("language") or "").lower().startswith("zh") else "en"
 
 
 def _plain(row: Mapping[str, object], control: str, treatment: str) -> dict[str, object]:

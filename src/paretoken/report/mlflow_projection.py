@@ -8,9 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.analysis.drivers import find_drivers
+from paretoken.analysis.features import NothingToExplain
 from paretoken.core.usage import ZERO
 from paretoken.report.estimate import cost_estimate
-from paretoken.report.mlflow_files import find_drivers, prompt_file, write_files, write_table
+from paretoken.report.mlflow_files import prompt_file, write_files, write_table
 from paretoken.report.mlflow_keys import metric_key
 from paretoken.report.mlflow_numbers import (
     agreement_numbers,
@@ -160,7 +162,7 @@ class Projection:
         numbers |= {} if volume is None else {"hypervolume": volume.hypervolume}
         if self._lock.get("judges"):
             numbers |= {"judges_usd_total": float(self._cost.judges_usd)} | agreement_numbers(self._results)
-        if not isinstance(self._drivers, str):
+        if not isinstance(self._drivers, NothingToExplain):
             numbers |= {"drivers/r2": self._drivers.r2[0]}
             numbers |= {f"drivers/{metric_key(s.driver)}": s.share for s in self._drivers.shares}
         numbers |= estimate_numbers(self._cost) | race_metrics(self._results)
@@ -243,7 +245,7 @@ class Projection:
 
     def _outcome(self) -> dict[str, str]:
         """What the parent says of the whole run."""
-        drivers = self._drivers if isinstance(self._drivers, str) else self._drivers.sentences[0]
+        drivers = str(self._drivers) if isinstance(self._drivers, NothingToExplain) else self._drivers.sentences[0]
         tags = {"verdict": "\n".join(self._results.verdicts), "estimate": self._cost.outcome, "drivers": drivers}
         if (confirmation := self._results.confirmation) is not None:
             tags |= {"confirmed": confirmation.sentence, "confirmed.short": confirmation.verdict}

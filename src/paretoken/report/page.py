@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from paretoken.analysis.drivers import find_drivers
 from paretoken.analysis.features import language_of
 from paretoken.core.errors import SpecError
 from paretoken.report import page_reasons as reasons
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from paretoken.analysis.baseline import Held
+    from paretoken.analysis.driver_shares import Drivers
+    from paretoken.analysis.features import NothingToExplain
     from paretoken.analysis.results import Results
     from paretoken.report.page_words import Language
 
@@ -58,13 +61,19 @@ def save_page(results: Results, path: Path, language: Language = "en", held: Hel
         raise SpecError(f"cannot be written: {error}.", file=path) from error
 
 
-def render_page(results: Results, language: Language = "en", held: Held | None = None) -> str:
+def render_page(
+    results: Results,
+    language: Language = "en",
+    held: Held | None = None,
+    drivers: Drivers | NothingToExplain | None = None,
+) -> str:
     """A run's page; the same text for the same records and baseline.
 
     Args:
         results: The run.
         language: Of the page.
         held: The run held against its question's baseline.
+        drivers: What drives the cost, where that is known already: it takes longest.
 
     Returns:
         HTML in which every text is escaped and no secret is left.
@@ -81,7 +90,7 @@ def render_page(results: Results, language: Language = "en", held: Held | None =
         unfinished="" if run.status == "finished" else say("unfinished", status=say(f"status.{run.status}")),
         verdict=sections.verdict(results, say, pair, held),
         front=sections.front(results, say),
-        drivers=reasons.drivers(results, say),
+        drivers=reasons.drivers(results, say, drivers or find_drivers(results)),
         waterfall=reasons.waterfall(results, say, pair),
         cost=sections.cost(results, say),
         shown=sections.examples(results, say, pair),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from paretoken.analysis.drivers import explain_drivers
 from paretoken.analysis.explanation import explain
 from paretoken.analysis.features import NothingToExplain
 from paretoken.core.errors import SpecError
@@ -14,6 +13,7 @@ from paretoken.report.page_figures import floating
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from paretoken.analysis.driver_shares import Drivers
     from paretoken.analysis.results import Results
     from paretoken.report.page_words import Words
 
@@ -22,12 +22,10 @@ MOST_SHARES = 8
 MOST_EFFECTS = 20
 
 
-def drivers(results: Results, say: Words) -> Section:
+def drivers(results: Results, say: Words, found: Drivers | NothingToExplain) -> Section:
     """Which choices and inputs drive the cost of a call, or why that cannot be told."""
-    try:
-        found = explain_drivers(results)
-    except NothingToExplain as error:
-        told = str(error) if say.language == "en" else chinese_reasons.nothing_to_explain(error)
+    if isinstance(found, NothingToExplain):
+        told = str(found) if say.language == "en" else chinese_reasons.nothing_to_explain(found)
         return {"sentences": [told[:1].upper() + told[1:]], "shares": [], "effects": []}
     name = str if say.language == "en" else chinese_reasons.feature
     widest = 1.03 * max((share.high for share in found.shares), default=1.0)
