@@ -43,6 +43,7 @@ def test_a_page_tells_of_the_baseline_and_is_english_unless_asked(lab, cli):
         (("--html", "lab"), "lab: this is a folder. Name a file: --html lab/report.html"),
         (("--html", "page.html", "--lang", "zhs"), "--lang: there are no pages in 'zhs'. Did you mean 'zh'?"),
         (("--html", "page.html", "--lang", "de"), "--lang: there are no pages in 'de'. Known: en, zh."),
+        (("--traces", "3"), "--traces is for MLflow. Add --mlflow."),
         (("--lang", "zh"), "--lang is the language of a page. Say where it goes: --html report.html"),
     ],
 )

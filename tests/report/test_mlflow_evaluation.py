@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlflow_rig import artifacts, project, read, runs_of
+from mlflow_rig import URI, artifacts, project, read, runs_of
+from paretoken.analysis.results import Results
+from paretoken.records import Database
 from paretoken.report.mlflow_registry import chat, plain_name
 from paretoken.report.mlflow_tracker import MlflowTracker
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities import Trace
-
-    from paretoken.analysis.results import Results
 
 PRICE = {"row": "spec", "source": "the spec", "checked": "2026-01-05", "currency": "USD", "usd_rate": "1",
          "rates": {"input_per_mtok": "0", "output_per_mtok": "0.08"}, "tiers": []}  # fmt: skip
@@ -162,8 +162,20 @@ def test_texts_that_are_not_kept_are_no_traces(
     assert not client.search_traces(locations=[parent.info.experiment_id])
 
 
-def test_how_many_traces_is_asked(tmp_path: Path) -> None:
-    assert MlflowTracker("sqlite:///x.db", tmp_path, tmp_path / "none.db")._traces == 5
+def test_as_many_traces_as_asked(
+    tmp_path: Path, empty_store: Path, write: Callable[..., None], arm: Callable[..., Any]
+) -> None:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
+    path = tmp_path / ".paretoken" / "paretoken.db"
+    write(path, arms=[arm("verbose", output_tokens=120), arm("terse")])
+    with Database(path) as database:
+        results = Results.load(database, "last")
+    tracker = MlflowTracker(URI, tmp_path, path, traces=2)
+    tracker.on_run(results.run)
+    client = tracker._opened().result()
+    parent, _ = runs_of(client)
+    assert len(client.search_traces(locations=[parent.info.experiment_id])) == 4
 
 
 def test_sections_become_messages_without_marks() -> None:

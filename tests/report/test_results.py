@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,39 @@ def test_an_ab_test_compares_each_treatment_with_the_control(results: Results) -
     judged = [j for c in results.comparisons for j in c.judged]
     assert [j.finding for j in judged].count("undecided") == 1
     assert all(j.difference.level == pytest.approx(0.95) for j in judged)  # only one question of six is left open
+
+
+def test_a_notebook_shows_verdicts_and_the_table(results: Results) -> None:
+    assert repr(results).splitlines() == [f"{results.run.id} (finished)", *results.verdicts]
+    page = results._repr_html_()
+    assert page.count("<tr") == 1 + 1 + len(results.labels)
+    assert "treatment &quot;terse&quot;" in page
+
+
+def test_what_is_chosen_is_the_winner_or_else_the_control(
+    tmp_path: Path, write: Callable[..., None], arm: Callable[..., Any]
+) -> None:
+    def chosen(**facts: Any) -> list[str]:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.db"
+        write(path, **facts)
+        with Database(path) as database:
+            found = Results.load(database, "last")
+        return [found.labels[id_] for id_ in found.chosen]
+
+    dear, cheap, bad = arm("verbose", output_tokens=120), arm("terse"), arm("mute", quality=0.5)
+    assert chosen(arms=[dear, cheap, bad]) == ["terse"]
+    assert chosen(arms=[dear, bad]) == ["verbose"]
+    assert chosen(arms=[dear, cheap], status="stopped") == []
+    assert chosen(arms=[dear, cheap, bad], plan={"kind": "grid"}) == ["terse"]
+
+
+def test_the_hypervolume_is_shared_out_by_what_each_adds(results: Results) -> None:
+    volume = results.front_volume
+    assert volume is not None
+    assert 0 < volume.hypervolume <= 1
+    on_front = {s.summary.variant for s in results.standings if s.on_front}
+    assert {id_ for id_, added in volume.added.items() if added > 0} <= on_front
+    assert all(0 <= added <= volume.hypervolume for added in volume.added.values())
 
 
 def test_a_grid_compares_the_front_with_its_best_variant(tmp_path: Path, write: Callable[..., None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -98,7 +99,7 @@ class Spikes(NamedTuple):
                 f"{self.times:.0f} times the mean of the others: with them R² is {self.r2:.2f}")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drivers:
     """What drives a number of the calls of a run.
 
@@ -220,8 +221,11 @@ class Drivers:
 
         return pd.DataFrame(self.shares, columns=list(Share._fields)).set_index("driver")
 
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
     def _repr_html_(self) -> str:
-        said = "".join(f"<p>{sentence}</p>" for sentence in self.sentences)
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         return said + (self.table().to_html(float_format=lambda x: f"{x:.3g}") if self.explained else "")
 
 

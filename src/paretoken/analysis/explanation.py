@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from html import escape
 from itertools import combinations
 from math import factorial
 from typing import TYPE_CHECKING, NamedTuple
@@ -58,7 +59,7 @@ class Tokens(NamedTuple):
     answer_chars: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """How the cost of B comes about from that of A, on the calls that both have answered.
 
@@ -163,9 +164,12 @@ class Explanation:
         moved = [(self.words(f), float(f.usd) / self.n) for f in self.factors if f.usd]
         return [(self.a, float(self.cost_a) / self.n), *moved, (self.b, float(self.cost_b) / self.n)]
 
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{name}</td><td>{usd:+.4g}</td></tr>" for name, usd in self.steps())
-        said = "".join(f"<p>{sentence}</p>" for sentence in self.sentences)
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{usd:+.4g}</td></tr>" for name, usd in self.steps())
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         return f"{said}<table><tr><th></th><th>USD a call</th></tr>{rows}</table>"
 
 

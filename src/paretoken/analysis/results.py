@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -69,6 +70,13 @@ class Results:
         """
         run = RunBook(database).find(reference)
         return cls(run, build_table(SqlJournal(database).rows(run.id)), database.path)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.run.id} ({self.run.status})", *self.verdicts])
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<p>{escape(line)}</p>" for line in repr(self).splitlines())
+        return said + self.summary_frame().to_html(float_format=lambda x: f"{x:.4g}", na_rep="–")
 
     @cached_property
     def records(self) -> list[Record]:

@@ -14,6 +14,9 @@ from paretoken.cli.screen import note, print_json, say
 def report(
     run: RunName = "last",
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Rebuild the MLflow projection.")] = False,
+    traces: Annotated[
+        int | None, typer.Option("--traces", min=0, help="Answers of each variant that MLflow shows: 5 by default.")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="F", help="Write one self-contained page to this file.")
     ] = None,
@@ -31,10 +34,12 @@ def report(
 
     if language is not None and html is None:
         raise SpecError("--lang is the language of a page.", fix="Say where it goes: --html report.html")
+    if traces is not None and not mlflow:
+        raise SpecError("--traces is for MLflow.", fix="Add --mlflow.")
     spoken = language_named(language or "en")
     results = open_run(run)
     if mlflow:
-        track_run(results)
+        track_run(results, **({} if traces is None else {"traces": traces}))
         say_tracking(results, say=note)
     if html is not None:
         from paretoken.report.page import save_page

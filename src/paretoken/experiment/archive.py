@@ -225,13 +225,18 @@ def open_log(reference: str, *, timezone: str = "UTC") -> Iterator[CallLog]:
         yield CallLog(file, timezone=timezone)
 
 
-def make_trackers(track: Mapping[str, str], root: Path) -> list[Tracker]:
+def make_trackers(track: Mapping[str, str], root: Path, **options: object) -> list[Tracker]:
     """The trackers a spec names."""
-    return [load("paretoken.trackers", name)(uri, root, database_path(root)) for name, uri in track.items()]
+    made = {name: load("paretoken.trackers", name) for name in track}
+    return [made[name](uri, root, database_path(root), **options) for name, uri in track.items()]
 
 
-def track_run(results: Results) -> None:
+def track_run(results: Results, **options: object) -> None:
     """Project a run again into every tracker its spec names.
+
+    Args:
+        results: The run.
+        options: Of the trackers, such as `traces`.
 
     Raises:
         SpecError: The spec names none.
@@ -239,7 +244,7 @@ def track_run(results: Results) -> None:
     track = cast("dict[str, str]", results.run.lock["track"])
     if not track:
         raise SpecError("this run's spec names no tracker.", fix="Add `track: {mlflow: sqlite:///mlruns/mlflow.db}`.")
-    for tracker in make_trackers(track, run_root(results)):
+    for tracker in make_trackers(track, run_root(results), **options):
         tracker.on_run(results.run)
 
 
