@@ -56,17 +56,16 @@ class FrontVolume:
 
 def measure_front(standings: Sequence[Standing], objectives: Objectives) -> FrontVolume | None:
     """The hypervolume of a front; None where no variant is ranked."""
-    ranked = [s.summary for s in standings if s.rank is not None]
+    ranked = [s for s in standings if s.rank is not None]
     if not ranked:
         return None
-    points = _points(ranked, objectives)
-    box = Box.around(points)
-    whole = box.hypervolume(points)
-    first = {s.summary.variant for s in standings if s.rank == 0}
-    added = {
-        summary.variant: whole - box.hypervolume(np.delete(points, i, axis=0)) if summary.variant in first else 0.0
-        for i, summary in enumerate(ranked)
-    }
+    points = _points([s.summary for s in ranked], objectives)
+    box, front = Box.around(points), np.array([s.on_front for s in ranked])
+    whole = box.hypervolume(points[front])
+    added = {s.summary.variant: 0.0 for s in ranked}
+    for i in np.flatnonzero(front):
+        others = front & (np.arange(len(ranked)) != i)
+        added[ranked[i].summary.variant] = whole - box.hypervolume(points[others])
     return FrontVolume(whole, added)
 
 

@@ -82,7 +82,7 @@ class Row(NamedTuple):
     remarks: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Selection:
     """Candidates weighed against each other.
 
@@ -202,6 +202,9 @@ class Selection:
                 told |= {name: reading.value, f"{name}_score": reading.score}
             rows.append(told)
         return pd.DataFrame(rows, index=pd.Index([row.label for row in self.rows], name="candidate"))
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
 
     def _repr_html_(self) -> str:
         said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
