@@ -8,6 +8,7 @@ import pytest
 from paretoken.core.calls import Message
 from paretoken.core.errors import SpecError
 from paretoken.prompts import Prompt, load_prompts
+from paretoken.prompts.library import templates_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,3 +228,10 @@ def test_a_folder_gives_its_prompts_in_order_of_names(tmp_path: Path):
 
 def test_the_readable_text_shows_roles(tmp_path: Path):
     assert _load(tmp_path, "# system\nA\n# user\n{{ x }}\n").text == "# system\nA\n\n# user\n{{ x }}"
+
+
+def test_a_text_gives_its_templates_back_without_marks(tmp_path):
+    path = tmp_path / "p.md"
+    path.write_text("# system\nBe kind.\n# user\n<!-- segment: task -->\nSay {{ word }}.\n# not a role\n", "utf-8")
+    (prompt,) = load_prompts([path])
+    assert templates_of(prompt.text) == [("system", "Be kind."), ("user", "Say {{ word }}.\n# not a role")]

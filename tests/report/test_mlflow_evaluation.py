@@ -11,7 +11,7 @@ import pytest
 from mlflow_rig import URI, artifacts, project, read, runs_of
 from paretoken.analysis.results import Results
 from paretoken.records import Database
-from paretoken.report.mlflow_registry import chat, plain_name
+from paretoken.report.mlflow_registry import plain_name
 from paretoken.report.mlflow_tracker import MlflowTracker
 
 if TYPE_CHECKING:
@@ -176,14 +176,6 @@ def test_as_many_traces_as_asked(
     client = tracker._opened().result()
     parent, _ = runs_of(client)
     assert len(client.search_traces(locations=[parent.info.experiment_id])) == 4
-
-
-def test_sections_become_messages_without_marks() -> None:
-    text = "# system\nBe kind.\n\n# user\n<!-- segment: task -->\nSay {{ word }}.\n# not a role"
-    assert chat(text) == [
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": "Say {{ word }}.\n# not a role"},
-    ]
 
 
 def test_names_that_mlflow_does_not_take_stay_apart() -> None:

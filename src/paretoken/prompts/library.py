@@ -131,6 +131,13 @@ def _compile(template: str) -> Template:
     return _JINJA.from_string(MARK.sub("", template))
 
 
+def templates_of(text: str) -> list[tuple[Section, str]]:
+    """The templates in a prompt's `text` with their roles, without the marks of segments."""
+    parts = _SECTION.split(MARK.sub("", text))[1:]
+    roles = cast("list[Section]", parts[::2])
+    return [(role, template.strip()) for role, template in zip(roles, parts[1::2], strict=True)]
+
+
 def load_prompts(paths: Iterable[Path]) -> tuple[Prompt, ...]:
     """Read prompt files, and all `.md` files of folders.
 

@@ -12,6 +12,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from paretoken.prompts.library import templates_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 _TAG = "paretoken.prompt"
-_SECTION = re.compile(r"^# (system|user|assistant)\n", re.MULTILINE)
-_MARK = re.compile(r"^[ \t]*<!--[ \t]*segment:.*?-->[ \t]*\n?", re.MULTILINE)
 
 
 class PromptBook:
@@ -51,7 +51,8 @@ class PromptBook:
             text: Its sections with their headings.
         """
         if prompt not in self._versions:
-            made = self._client.register_prompt(self.name, chat(text), commit_message=prompt, tags={_TAG: prompt})
+            chat = [{"role": role, "content": template} for role, template in templates_of(text)]
+            made = self._client.register_prompt(self.name, chat, commit_message=prompt, tags={_TAG: prompt})
             self._versions[prompt] = int(made.version)
         self._call(prompt.partition("@")[0], prompt)
 
@@ -112,12 +113,6 @@ def log_variant(
     )
     client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
-
-
-def chat(text: str) -> list[dict[str, str]]:
-    """The sections of a prompt as messages, without the marks of segments."""
-    parts = _SECTION.split(_MARK.sub("", text))[1:]
-    return [{"role": role, "content": said.strip()} for role, said in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def plain_name(name: str) -> str:
