@@ -8,7 +8,6 @@ import pytest
 @pytest.fixture(autouse=True)
 def _few_refits(monkeypatch):
     monkeypatch.setattr("paretoken.analysis.drivers.REFITS", 2)  # what is asserted here are no intervals
-    monkeypatch.setattr("paretoken.analysis.drivers.REFITTED_TREES", 3)
 
 
 def test_a_page_is_written_in_the_language_asked_for(lab, cli):

@@ -191,7 +191,7 @@ def _fits_a_phone(page, read):
 
 def test_the_same_records_give_the_same_page(make):
     results = make("ab")
-    again = Results(results.run, results.table, results._file)
+    again = Results(results.run, results.table, results.file)
     assert render_page(results, "zh") == render_page(again, "zh")
 
 

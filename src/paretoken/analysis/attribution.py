@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 FOLDS = 5
+MOST_TREES = 60
+WORTH_MORE_TREES = 0.02
+"""Loss of R² that more trees are worth: few trees see the strong drivers, and only a part of the weak ones."""
+MOST_STRETCHED = 1.5
 BACKGROUND = 100
 """Rows that stand for what is not chosen: SHAP values say how a call differs from their mean."""
 
@@ -65,16 +69,19 @@ class Surrogate:
     Attributes:
         encoder: Makes numbers of features.
         trees: Fitted on the standardised target.
-        centre, spread: Mean and standard deviation of the target.
+        centre: Mean of the target.
+        scale: Its standard deviation, stretched where few trees fall short of the differences that they have found.
     """
 
     encoder: Encoder
     trees: HistGradientBoostingRegressor
     centre: float
-    spread: float
+    scale: float
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, target: NDArray[np.float64], seed: int, trees: int = 60) -> Surrogate:
+    def fit(
+        cls, frame: pd.DataFrame, target: NDArray[np.float64], seed: int, trees: int = MOST_TREES, stretch: float = 1.0
+    ) -> Surrogate:
         """Fit on calls.
 
         Args:
@@ -82,24 +89,31 @@ class Surrogate:
             target: Shape `(n,)`, not constant.
             seed: For the order of features.
             trees: How many.
+            stretch: Of differences.
         """
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         encoder = Encoder.fit(frame, target)
         centre, spread = float(target.mean()), float(target.std()) or 1.0
-        leaf = int(np.clip(len(target) // 100, 3, 40))
+        leaf = int(np.clip(len(target) // 10, 5, 40))
         model = HistGradientBoostingRegressor(
             max_iter=trees, learning_rate=0.2, max_leaf_nodes=15, min_samples_leaf=leaf, early_stopping=False,
             random_state=seed,
         )  # fmt: skip
         with _one_thread():
             model.fit(encoder.numbers(frame), (target - centre) / spread)
-        return cls(encoder, model, centre, spread)
+        return cls(encoder, model, centre, spread * stretch)
 
     def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """In the target's unit, shape `(n,)`."""
         with _one_thread():
-            return np.asarray(self.trees.predict(self.encoder.numbers(frame))) * self.spread + self.centre
+            return np.asarray(self.trees.predict(self.encoder.numbers(frame))) * self.scale + self.centre
+
+    def predict_by_stage(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """After each tree, in the target's unit, shape `(n_trees, n)`."""
+        with _one_thread():
+            stages = np.array(list(self.trees.staged_predict(self.encoder.numbers(frame))))
+        return stages * self.scale + self.centre
 
     def attribute(self, frame: pd.DataFrame, background: pd.DataFrame) -> tuple[float, NDArray[np.float64]]:
         """SHAP values under interventions: what each feature adds when the others are as in the background.
@@ -114,7 +128,7 @@ class Surrogate:
         known = self.encoder.numbers(background)
         explainer = shap.TreeExplainer(self.trees, known, feature_perturbation="interventional")
         rows = self.encoder.numbers(frame)
-        values = np.asarray(explainer.shap_values(rows, check_additivity=False), np.float64) * self.spread
+        values = np.asarray(explainer.shap_values(rows, check_additivity=False), np.float64) * self.scale
         return float(self.predict(background).mean()), values
 
     def interact(self, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -124,7 +138,7 @@ class Surrogate:
         """
         explainer = _shap().TreeExplainer(self.trees, feature_perturbation="tree_path_dependent")
         values = np.asarray(explainer.shap_interaction_values(self.encoder.numbers(frame)), np.float64)
-        pairs = 2 * np.abs(values).mean(axis=0) * self.spread
+        pairs = 2 * np.abs(values).mean(axis=0) * self.scale
         np.fill_diagonal(pairs, 0.0)
         return np.asarray(pairs)
 
@@ -157,14 +171,32 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def predict_unseen(
-    frame: pd.DataFrame, target: NDArray[np.float64], groups: NDArray[np.int64], seed: int
-) -> NDArray[np.float64]:
-    """Each row as predicted by a surrogate that saw no row of its group, shape `(n,)`."""
+class Unseen(NamedTuple):
+    """How well samples are predicted that were not seen.
+
+    Attributes:
+        predicted: Each row as predicted by a surrogate that saw no row of its group, shape `(n,)`.
+        trees: Most trees with which it does so well.
+        stretch: By how much differences are larger than predicted.
+    """
+
+    predicted: NDArray[np.float64]
+    trees: int
+    stretch: float
+
+
+def predict_unseen(frame: pd.DataFrame, target: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> Unseen:
+    """Cross-validate by group, and choose how many trees a surrogate should have."""
     from sklearn.model_selection import GroupKFold
 
     folds = GroupKFold(min(FOLDS, len(np.unique(groups))), shuffle=True, random_state=seed)
-    predicted = np.empty(len(target))
+    stages = np.empty((MOST_TREES, len(target)))
     for train, test in folds.split(frame, groups=groups):
-        predicted[test] = Surrogate.fit(frame.iloc[train], target[train], seed).predict(frame.iloc[test])
-    return predicted
+        surrogate = Surrogate.fit(frame.iloc[train], target[train], seed)
+        stages[:, test] = surrogate.predict_by_stage(frame.iloc[test])
+    lost = ((stages - target) ** 2).sum(axis=1) / ((target - target.mean()) ** 2).sum()
+    last = int(np.flatnonzero(lost <= lost.min() + WORTH_MORE_TREES)[-1])
+    centred = stages[last] - stages[last].mean()
+    slope = float(centred @ target / (centred @ centred)) if centred.any() else 1.0
+    stretch = float(np.clip(slope, 1.0, MOST_STRETCHED))
+    return Unseen(stages[last].mean() + stretch * centred, last + 1, stretch)

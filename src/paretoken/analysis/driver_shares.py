@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TARGETS = {"list_usd": "USD", "output_tokens": "tokens", "latency_s": "s"}
 """What can be explained, beside the metrics, and its unit per call."""
 LEAST_R2 = 0.3
+MOST_RIVALS = 3
 
 
 class Share(NamedTuple):
@@ -47,15 +48,16 @@ class Effect(NamedTuple):
     Attributes:
         driver, level: The choice.
         n: Calls.
-        effect: Mean SHAP value against the mean of all calls [target's unit per call], with a 95 % interval.
+        effect: Mean SHAP value against the mean of all calls [target's unit per call].
+        low, high: Of its 95 % interval; None where too few calls of this level were explained.
     """
 
     driver: str
     level: str
     n: int
     effect: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Crossing(NamedTuple):
@@ -106,11 +108,13 @@ class Drivers:
     Attributes:
         title: What is explained, of which run.
         target, unit: The number, and its unit.
+        wanted: Whether less of it is better, or more.
         r2: Out-of-fold R² of the surrogate, with a 95 % interval: how much of the differences can be explained at all.
         n, n_groups: Calls, and samples or clusters.
+        grouped_by: `samples` or `clusters`.
         notes: What else is to be known, one sentence each.
         mean: Mean of the target over all calls.
-        base: Mean prediction that SHAP values start from.
+        base: Mean prediction of the explained calls, which SHAP values start from.
         frame: Features of the explained calls, shape `(n_explained, n_features)`.
         kinds: By feature.
         values: SHAP values, shape `(n_explained, n_features)` [target's unit per call].
@@ -140,6 +144,8 @@ class Drivers:
     effects: tuple[Effect, ...] = ()
     crossings: tuple[Crossing, ...] = ()
     spikes: Spikes | None = None
+    wanted: Literal["less", "more"] = "less"
+    grouped_by: str = "samples"
 
     @property
     def explained(self) -> bool:
@@ -150,29 +156,42 @@ class Drivers:
     def sentences(self) -> list[str]:
         """What is to be said, the answer first."""
         found, low, high = self.r2
-        fit = f"out-of-fold R² {found:.2f} [{low:.2f}, {high:.2f}] on {self.n:,} calls of {self.n_groups:,} samples"
+        calls = f"{self.n:,} calls of {self.n_groups:,} {self.grouped_by}"
+        fit = f"out-of-fold R² {found:.2f} [{low:.2f}, {high:.2f}] on {calls}"
         notes = [*self.notes, *([] if self.spikes is None else [self.spikes.words(self.target)])]
         if not self.explained:
-            return [f"nothing of {self.target} can be explained by choices and inputs: {fit}, and it takes "
-                    f"{LEAST_R2}", *notes]  # fmt: skip
+            return [f"nothing of {self.target} can be explained: choices and inputs predict too little of it on unseen "
+                    f"{self.grouped_by} ({fit}, and it takes {LEAST_R2})", *notes]  # fmt: skip
         first = self.shares[0]
         told = [f"{first.driver} drives {first.share:.0%} [{first.low:.0%}, {first.high:.0%}] of the differences in "
                 f"{self.target}: {fit}"]  # fmt: skip
         if (best := self.saver) is not None:
+            near = [rival.level for rival in self.rivals]
+            more = f" and {len(near) - MOST_RIVALS} more" if len(near) > MOST_RIVALS else ""
+            as_well = f"; {', '.join(near[:MOST_RIVALS])}{more} may do as well" if near else ""
             told.append(f"{best.driver} {best.level} would {self._change_word} most: {self.amount(best.effect)} a call "
-                        f"against the mean of those tried ({best.effect / self.mean:+.0%})")  # fmt: skip
+                        f"against the mean of those tried ({best.effect / self.mean:+.0%}){as_well}")  # fmt: skip
         return [*told, *notes]
 
     @property
     def saver(self) -> Effect | None:
-        """The level that is furthest on the better side: below the mean, or above it for a metric."""
-        sign = 1 if self.target in TARGETS else -1
-        best = min(self.effects, key=lambda effect: sign * effect.effect, default=None)
+        """Of the levels with an interval the one that is furthest on the better side of the mean."""
+        sign = 1 if self.wanted == "less" else -1
+        known = [effect for effect in self.effects if effect.low is not None]
+        best = min(known, key=lambda effect: sign * effect.effect, default=None)
         return best if best is not None and sign * best.effect < 0 else None
 
     @property
+    def rivals(self) -> list[Effect]:
+        """Levels that may be as good as the one that is furthest: their effects lie in its interval."""
+        best = self.saver
+        if best is None or best.low is None or best.high is None:
+            return []
+        return [e for e in self.effects if e.driver == best.driver and e != best and best.low <= e.effect <= best.high]
+
+    @property
     def _change_word(self) -> str:
-        return "save" if self.target in TARGETS else "gain"
+        return "save" if self.target in TARGETS else "gain" if self.wanted == "more" else "lower it"
 
     def amount(self, value: float) -> str:
         """A number of the target with its sign and unit."""
@@ -231,4 +250,6 @@ class Drivers:
 
 def shown(value: object) -> str:
     """A feature's value in words."""
-    return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)
+    if isinstance(value, (float, np.floating)):
+        return "(none)" if np.isnan(value) else f"{value:g}"
+    return str(value)

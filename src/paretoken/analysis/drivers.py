@@ -9,7 +9,7 @@ import numpy as np
 
 from paretoken.analysis.attribution import BACKGROUND, Surrogate, predict_unseen
 from paretoken.analysis.driver_shares import LEAST_R2, TARGETS, Crossing, Drivers, Effect, Share, Spikes, shown
-from paretoken.analysis.features import Features, NothingToExplain, build_features
+from paretoken.analysis.features import NothingToExplain, build_features
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from paretoken.analysis.attribution import Unseen
+    from paretoken.analysis.features import Features
     from paretoken.analysis.results import Results
 
 FEWEST_GROUPS = 10
 MOST_FITTED = 20_000
-MOST_EXPLAINED = 500
+MOST_EXPLAINED = 1_000
 MOST_CROSSED = 200
 REFITS = 12
-REFITTED_TREES = 40
 REFITTED_ROWS = 3_000
 REEXPLAINED = 100
 MOST_SPIKES = 0.02
@@ -35,21 +36,23 @@ SPIKE = 0.1
 """Share of all squared error from which on one sample is a spike."""
 
 
-def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
+def explain_drivers(results: Results, target: str = "list_usd", sample: str | None = None) -> Drivers:
     """What drives a number of a run's calls.
 
     Args:
         results: The run.
         target: `list_usd`, `output_tokens`, `latency_s`, a metric, or `quality` for the first metric to maximise.
+        sample: One whose calls are explained in any case; of large runs only some calls are.
 
     Raises:
         SpecError: The run has no such number.
         NothingToExplain: There is nothing to explain, or nothing to explain it by: the message says which.
     """
     if target == "quality" and target not in results.metrics:
-        wanted = [*results.objectives.maximize, *results.metrics]
+        wanted = [name for name in (*results.objectives.maximize, *results.metrics)
+                  if name in results.metrics and name not in results.objectives.minimize]  # fmt: skip
         if not wanted:
-            raise SpecError(f"{results.run.id} has no metric: its spec names no scorers.", fix="Explain list_usd.")
+            raise SpecError(f"{results.run.id} has no metric of which more is better.", fix="Explain list_usd.")
         target = wanted[0]
     known = (*TARGETS, *results.metrics)
     if target not in known:
@@ -73,9 +76,10 @@ def explain_drivers(results: Results, target: str = "list_usd") -> Drivers:
         for i in rows
     ]
     title = f"{target} of {results.run.id}"
-    given = Features(features.frame[has], features.kinds, features.groups[has], rows)
-    found = fit_drivers(given, values[has], target=target, title=title, seed=_seed(results), names=names)
-    return replace(found, notes=(*notes, *found.notes))
+    given = replace(features, frame=features.frame[has], groups=features.groups[has], rows=rows)
+    found = fit_drivers(given, values[has], target=target, title=title, seed=_seed(results), names=names, sample=sample)
+    less = target in TARGETS or target in results.objectives.minimize
+    return replace(found, notes=(*notes, *found.notes), wanted="less" if less else "more")
 
 
 def find_drivers(results: Results) -> Drivers | NothingToExplain:
@@ -98,6 +102,7 @@ def fit_drivers(
     title: str = "",
     seed: int = 0,
     names: Sequence[tuple[str, str, int]] = (),
+    sample: str | None = None,
 ) -> Drivers:
     """Fit a surrogate and attribute the target to features.
 
@@ -110,6 +115,7 @@ def fit_drivers(
         title: What is explained, of which run.
         seed: For folds, draws and the order of features.
         names: Sample, label and repeat of each row.
+        sample: One whose calls are explained in any case.
 
     Raises:
         NothingToExplain: The target does not vary, nothing else does, or there are too few groups to tell.
@@ -123,47 +129,70 @@ def fit_drivers(
         raise NothingToExplain("features", f"no choice and no input differs between the calls of {where}: nothing can "
                                "drive it.", fix="Run two prompts, models or parameters.")  # fmt: skip
     if (n_groups := len(np.unique(groups))) < FEWEST_GROUPS:
-        raise NothingToExplain("samples", f"{where} has {n_groups} samples: whether a driver holds for others cannot "
-                               f"be told from fewer than {FEWEST_GROUPS}.", fix="Take more samples.")  # fmt: skip
+        raise NothingToExplain("samples", f"{where} has {n_groups} {features.grouped_by}: whether a driver holds for "
+                               f"others cannot be told from fewer than {FEWEST_GROUPS}.",
+                               fix=f"Take more {features.grouped_by}.")  # fmt: skip
     rng = np.random.default_rng(seed)
     notes = []
     whole = len(values)
     if whole > MOST_FITTED:
-        kept = np.sort(rng.choice(whole, MOST_FITTED, replace=False))
+        kept = _draw(whole, MOST_FITTED, names, sample, rng)
         frame, groups, values = frame.iloc[kept].reset_index(drop=True), groups[kept], values[kept]
         names = [names[i] for i in kept] if names else names
         notes.append(f"fitted on {MOST_FITTED:,} of {whole:,} calls, drawn at random")
-    predicted = predict_unseen(frame, values, groups, seed)
-    r2, left_out = _score(values, predicted, groups, rng), None
-    if r2[0] < LEAST_R2 and (spikes := _find_spikes(values, predicted, groups)).any():
+    unseen = predict_unseen(frame, values, groups, seed)
+    r2, left_out = _score(values, unseen.predicted, groups, rng), None
+    if r2[0] < LEAST_R2 and (spikes := _find_spikes(values, unseen.predicted, groups)).any():
         calm = ~spikes
         part, own, of = frame[calm].reset_index(drop=True), values[calm], groups[calm]
-        if (again := _score(own, predict_unseen(part, own, of, seed), of, rng))[0] >= LEAST_R2:
+        without = predict_unseen(part, own, of, seed)
+        if (again := _score(own, without.predicted, of, rng))[0] >= LEAST_R2:
             left_out = _describe_spikes(spikes, values, names, r2[0])
             whole -= int(spikes.sum())
             names = [name for name, kept in zip(names, calm, strict=True) if kept] if names else names
             frame, values, groups, r2, n_groups = part, own, of, again, len(np.unique(of))
+            unseen = without
     unit = TARGETS.get(target, "")
-    chosen = np.sort(rng.choice(len(values), min(len(values), MOST_EXPLAINED), replace=False))
+    chosen = _draw(len(values), MOST_EXPLAINED, names, sample, rng)
     found = Drivers(
         where, target, unit, r2, whole, n_groups, tuple(notes), float(values.mean()), float(values.mean()),
         frame.iloc[chosen].reset_index(drop=True), dict(features.kinds), np.zeros((len(chosen), frame.shape[1])),
         values[chosen], tuple(names[i] for i in chosen) if names else (), spikes=left_out,
+        wanted="less" if target in TARGETS else "more", grouped_by=features.grouped_by,
     )  # fmt: skip
     if r2[0] < LEAST_R2:
         return found
-    surrogate = Surrogate.fit(frame, values, seed)
+    surrogate = Surrogate.fit(frame, values, seed, unseen.trees, unseen.stretch)
     background = frame.iloc[np.sort(rng.choice(len(values), min(len(values), BACKGROUND), replace=False))]
     base, shap_values = surrogate.attribute(found.frame, background)
-    found = replace(found, base=base, values=shap_values)
-    refits = _refit(frame, values, groups, found.frame, rng)
+    centre = shap_values.mean(axis=0)  # a background of few rows lies beside the mean call
+    found = replace(found, base=base + float(centre.sum()), values=shap_values - centre)
+    few = _pick_few(found)
+    refits = _refit(frame, values, groups, found.frame.iloc[few], unseen, rng)
     crossed = surrogate.interact(found.frame.iloc[:MOST_CROSSED])
     return replace(
         found,
         shares=_shares(found, refits),
-        effects=_effects(found, refits),
+        effects=_effects(found, refits, few, frame),
         crossings=_crossings(found, crossed),
     )
+
+
+def _draw(
+    n: int, most: int, names: Sequence[tuple[str, str, int]], sample: str | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """At most so many of `n` rows, and those of the sample that is asked for, in order."""
+    asked = [i for i, name in enumerate(names) if name[0] == sample]
+    return np.union1d(rng.choice(n, min(n, most), replace=False), np.array(asked, np.int64))
+
+
+def _pick_few(found: Drivers) -> NDArray[np.intp]:
+    """Explained rows that are explained by every refit: of each level of a choice some, as far as there are any."""
+    place = np.full(len(found.frame), len(found.frame))
+    for name in found.frame:
+        if found.kinds[str(name)] == "choice":
+            place = np.minimum(place, found.frame.groupby(str(name), dropna=False).cumcount().to_numpy())
+    return np.sort(np.argsort(place, kind="stable")[:REEXPLAINED])
 
 
 def _find_spikes(
@@ -208,20 +237,21 @@ def _refit(
     values: NDArray[np.float64],
     groups: NDArray[np.int64],
     explained: pd.DataFrame,
+    unseen: Unseen,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """SHAP values of surrogates fitted on groups drawn with replacement, shape `(REFITS, n_few, n_features)`."""
     number = np.unique(groups, return_inverse=True)[1]
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(number.max() + 2))
-    few = explained.iloc[:REEXPLAINED]
     found = []
     for _ in range(REFITS):
         drawn = rng.integers(0, number.max() + 1, number.max() + 1)
         rows = np.concatenate([order[starts[g] : starts[g + 1]] for g in drawn])[:REFITTED_ROWS]
         part = frame.iloc[rows]
-        surrogate = Surrogate.fit(part, values[rows], int(rng.integers(2**31)), REFITTED_TREES)
-        found.append(surrogate.attribute(few, part.iloc[: BACKGROUND // 2])[1])
+        surrogate = Surrogate.fit(part, values[rows], int(rng.integers(2**31)), unseen.trees, unseen.stretch)
+        values_again = surrogate.attribute(explained, part.iloc[: BACKGROUND // 2])[1]
+        found.append(values_again - values_again.mean(axis=0))
     return np.stack(found)
 
 
@@ -237,19 +267,22 @@ def _shares(found: Drivers, refits: NDArray[np.float64]) -> tuple[Share, ...]:
     return tuple(sorted(rows, key=lambda row: -row.share))
 
 
-def _effects(found: Drivers, refits: NDArray[np.float64]) -> tuple[Effect, ...]:
+def _effects(
+    found: Drivers, refits: NDArray[np.float64], few: NDArray[np.intp], frame: pd.DataFrame
+) -> tuple[Effect, ...]:
     rows = []
-    few = refits.shape[1]
     for column, name in enumerate(found.frame.columns):
         if found.kinds[str(name)] != "choice":
             continue
-        levels = found.frame[name].map(shown)
+        calls = {shown(level): int(n) for level, n in frame[name].value_counts(dropna=False).items()}
+        levels = found.frame[name].map(shown, na_action=None)
         for level in dict.fromkeys(levels):
             here = (levels == level).to_numpy()
             mean = float(found.values[here, column].mean())
-            again = refits[:, here[:few], column]
-            error = float(_half_width(again.mean(axis=1))) if again.shape[1] else float("nan")
-            rows.append(Effect(str(name), level, int(here.sum()), mean, mean - error, mean + error))
+            again = refits[:, here[few], column]
+            error = float(_half_width(again.mean(axis=1))) if again.shape[1] else None
+            ends = (None, None) if error is None else (mean - error, mean + error)
+            rows.append(Effect(str(name), level, calls[level], mean, *ends))
     return tuple(sorted(rows, key=lambda row: row.effect))
 
 

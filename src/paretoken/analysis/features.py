@@ -51,12 +51,14 @@ class Features:
         kinds: Whether a column is a choice of the experimenter or came with the input.
         groups: What belongs together and must not be torn apart by a cross-validation: the sample, or its cluster.
         rows: Index of each row's record in the run's table, shape `(n,)`.
+        grouped_by: `samples` or `clusters`.
     """
 
     frame: pd.DataFrame
     kinds: Mapping[str, Kind]
     groups: NDArray[np.int64]
     rows: NDArray[np.int64]
+    grouped_by: str = "samples"
 
 
 def build_features(results: Results) -> Features:
@@ -86,7 +88,8 @@ def build_features(results: Results) -> Features:
     frame = pd.concat([chosen, given], axis=1)
     varying = [column for column in frame if frame[column].nunique(dropna=False) > 1]
     kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in varying}
-    return Features(frame[varying], kinds, groups[table.sample[rows]], rows)
+    grouped_by = "clusters" if any(body.get("cluster") for body in results.samples.values()) else "samples"
+    return Features(frame[varying], kinds, groups[table.sample[rows]], rows, grouped_by)
 
 
 def log_features(rows: pd.DataFrame, choices: Sequence[str], tags: Sequence[str]) -> Features:

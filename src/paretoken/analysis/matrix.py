@@ -25,6 +25,8 @@ CHUNK = 4_000_000
 FEW_CALLS, FEW_UNITS = 100, 20
 CHANCE = 0.05
 """Share of resamples from which a candidate is named as one that may be first."""
+_EQUAL = 1e-12
+"""Scores that differ by less are the same, summed in another order."""
 _TAIL = 0.025
 _EVEN = 1e-6
 """A weight so near to a round one, in units of its last digit, is that one."""
@@ -320,7 +322,8 @@ def _ends(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _dominates(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    return bool(np.all(one >= other) and np.any(one > other))
+    beyond = one - other
+    return bool(np.all(beyond >= -_EQUAL) and np.any(beyond > _EQUAL))
 
 
 def _dropped(outcomes: Outcomes, terms: Terms, metric: str | None) -> dict[str, str]:
@@ -354,7 +357,8 @@ def _cautions(outcomes: Outcomes, names: Sequence[str]) -> list[str]:
     if "latency" in names and (n := int(np.bincount(outcomes.candidate).min())) < FEW_CALLS:
         found.append(f"the p99 of {n} calls lies beside their slowest: it takes some hundreds to tell it")
     if outcomes.n_units < FEW_UNITS:
-        found.append(f"{outcomes.n_units} samples are few to resample: shares and intervals are rough")
+        word = "samples" if outcomes.n_units == len(outcomes.unit) else "clusters"
+        found.append(f"{outcomes.n_units} {word} are few to resample: shares and intervals are rough")
     return found
 
 

@@ -53,7 +53,7 @@ class Results:
     """
 
     def __init__(self, run: RunInfo, table: RecordTable, file: Path) -> None:
-        self.run, self.table, self._file = run, table, file
+        self.run, self.table, self.file = run, table, file
         rows = cast("list[dict[str, Any]]", run.lock["variants"])
         self.labels: dict[str, str] = {row["id"]: row["label"] for row in rows}
         self.variants = {
@@ -81,13 +81,13 @@ class Results:
     @cached_property
     def records(self) -> list[Record]:
         """All records with their prompts and answers."""
-        with Database(self._file) as database:
+        with Database(self.file) as database:
             return build_records(SqlJournal(database).read(self.run.id))
 
     @cached_property
     def samples(self) -> dict[str, dict[str, object]]:
         """Content (`input`, `reference`, `fields`) by sample id."""
-        with Database(self._file) as database:
+        with Database(self.file) as database:
             book, key = RunBook(database), str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
             return book.samples(key) or book.samples(ids_only(key))
 
@@ -116,7 +116,7 @@ class Results:
 
     def judgements(self, sample: str) -> list[Call]:
         """What judges were asked about the answers to a sample, and what they said, in the order of asking."""
-        with Database(self._file) as database:
+        with Database(self.file) as database:
             found = SqlJournal(database).read(self.run.id, kind=["call"], role=["judge"], sample=[sample])
             return [cast("Call", call) for _, call in found]
 

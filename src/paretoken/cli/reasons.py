@@ -13,7 +13,7 @@ from paretoken.cli.screen import print_json, print_rows, say
 if TYPE_CHECKING:
     from paretoken.analysis.results import Results
 
-MOST_ROWS = 12
+MOST_ROWS = 40
 
 
 def drivers(
@@ -28,14 +28,17 @@ def drivers(
 ) -> None:
     """Which choices and inputs drive the cost of a call: SHAP shares with intervals."""
     from paretoken.analysis.drivers import explain_drivers
+    from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
     from paretoken.report.reasons import crossing_rows, driver_rows, effect_rows, segment_share_rows, step_rows
 
+    if variant is not None and sample is None:
+        raise SpecError("--variant picks one of a sample's calls.", fix="Add --sample ID.")
     results = open_run(run)
     label = None if variant is None else results.labels[results.variant_id(variant)]
-    found = explain_drivers(results, target)
-    parts = None if by is None else found.by(by)
-    steps = None if sample is None else found.waterfall(sample, label)
+    found = explain_drivers(results, target, sample)
+    parts = None if by is None or not found.explained else found.by(by)
+    steps = None if sample is None or not found.explained else found.waterfall(sample, label)
     if as_json:
         return print_json(
             {
@@ -52,13 +55,15 @@ def drivers(
         )
     for sentence in found.sentences:
         say(sentence)
-    print_rows(driver_rows(found)[:MOST_ROWS])
+    print_rows(driver_rows(found))
     print_rows(effect_rows(found)[:MOST_ROWS], title="what each choice adds to a call, against the mean of all calls")
+    if (more := len(found.effects) - MOST_ROWS) > 0:
+        say(f"{more} more levels, which add most: --json has them")
     print_rows(crossing_rows(found)[:3], title="what two do together that neither does alone")
     if parts is not None:
         print_rows(segment_share_rows(parts), title=f"shares within each {by}")
     if steps is not None:
-        print_rows(step_rows(found, steps), title=f"from the mean call to {sample}")
+        print_rows(step_rows(found, steps), title=f"from the mean call to {steps[-1].value} on sample {sample}")
     return None
 
 

@@ -250,7 +250,7 @@ def track_run(results: Results, **options: object) -> None:
 
 def run_root(results: Results) -> Path:
     """The project folder a run belongs to."""
-    return find_root(_spec_path(results.run.lock).parent)
+    return results.file.resolve().parents[1]
 
 
 def run_folder(results: Results) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.analysis.driver_shares import LEAST_R2, TARGETS
+from paretoken.analysis.driver_shares import LEAST_R2, MOST_RIVALS, TARGETS
 from paretoken.analysis.drivers import FEWEST_GROUPS, MOST_FITTED
 from paretoken.report.chinese import percent
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.features import NothingToExplain
     from paretoken.analysis.results import Results
 
+GROUPS = {"samples": "样本", "clusters": "样本群"}
 FACTORS = {
     "model price": ("模型更便宜", "模型更贵"),
     "prompt tokens": ("提示词更短", "提示词更长"),
@@ -31,7 +32,9 @@ _SAME_TEXT = {
 def drivers(results: Results, found: Drivers) -> list[str]:
     """What drives a number of the calls of a run, the answer first."""
     r2, low, high = found.r2
-    fit = f"折外 R² {r2:.2f} [{low:.2f}, {high:.2f}]，{found.n:,} 次调用、{found.n_groups:,} 个样本"
+    fit = (
+        f"折外 R² {r2:.2f} [{low:.2f}, {high:.2f}]，{found.n:,} 次调用、{found.n_groups:,} 个{GROUPS[found.grouped_by]}"
+    )
     notes = []
     spikes = found.spikes
     if missing := len(results.table) - found.n - (0 if spikes is None else spikes.n):
@@ -50,9 +53,12 @@ def drivers(results: Results, found: Drivers) -> list[str]:
     share = f"{first.share:.0%} [{first.low:.0%}, {first.high:.0%}]"
     told = [f"“{feature(first.driver)}”决定了 {found.target} 差异的 {share}：{fit}"]
     if (best := found.saver) is not None:
-        word = "节省" if found.target in TARGETS else "增益"
+        word = "节省" if found.target in TARGETS else "增益" if found.wanted == "more" else "降低"
+        near = "、".join(f"“{rival.level}”" for rival in found.rivals[:MOST_RIVALS])
+        more = "等" if len(found.rivals) > MOST_RIVALS else ""
         told.append(f"“{level(best)}”{word}最多：相对所试均值，每次调用 "
-                    f"{found.amount(best.effect)}（{100 * best.effect / found.mean:+.0f}%）")  # fmt: skip
+                    f"{found.amount(best.effect)}（{100 * best.effect / found.mean:+.0f}%）"
+                    f"{f'；{near}{more}可能同样好' if near else ''}")  # fmt: skip
     return [*told, *notes]
 
 

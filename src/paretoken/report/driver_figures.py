@@ -141,7 +141,7 @@ def _heights(drivers: Drivers, column: int) -> NDArray[np.float64]:
         values = values.map(
             values.to_frame("level").assign(effect=drivers.values[:, column]).groupby("level").effect.mean()
         )
-    ranks = values.rank(method="average").to_numpy(np.float64)
+    ranks = values.rank(method="average", na_option="top").to_numpy(np.float64)
     return np.asarray((ranks - ranks.min()) / (np.ptp(ranks) or 1.0))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from paretoken.report.mlflow_numbers import (
 from paretoken.report.mlflow_race import race_course_metrics, race_metrics, variant_course_metrics
 from paretoken.report.mlflow_registry import PromptBook, log_variant
 from paretoken.report.mlflow_traces import Traces
+from paretoken.report.redaction import redact
 from paretoken.report.tables import question_of, standing_words
 from paretoken.report.verdicts import course_of
 
@@ -66,7 +68,8 @@ class Projection:
     def __init__(
         self, client: MlflowClient, results: Results, experiment: str, hide: Callable[[str], str], traces: int
     ) -> None:
-        self._client, self._results, self._experiment, self._hide = client, results, experiment, hide
+        self._client, self._results, self._experiment = client, results, experiment
+        self._hide = lambda text: redact(hide(text))
         self._run = results.run
         self._lock = cast("Mapping[str, Any]", results.run.lock)
         self._cost = cost_estimate(results)
@@ -106,10 +109,15 @@ class Projection:
         self._end(parent, ended)
 
     def _delete(self) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
         query = f"tags.`{RUN_TAG}` = '{self._run.id}'"
         while known := self._client.search_runs([self._experiment], query, max_results=_PAGE):
             for run in known:
                 self._client.delete_run(run.info.run_id)
+                artifacts: Any = get_artifact_repository(run.info.artifact_uri)
+                with suppress(NotImplementedError, FileNotFoundError):  # some stores keep what they have
+                    artifacts.delete_artifacts()
         where: Any = {"filter_string": query, "max_results": _TRACES}
         while traces := self._client.search_traces(locations=[self._experiment], include_spans=False, **where):
             self._client.delete_traces(self._experiment, trace_ids=[trace.info.trace_id for trace in traces])
@@ -125,7 +133,7 @@ class Projection:
             book.register(id_, self._lock["prompts"][id_]["text"])
         chosen = {variants[id_].prompt for id_ in self._results.chosen}
         if len(chosen) == 1:
-            book.crown(chosen.pop())
+            book.crown(chosen.pop(), self._run.started_at)
         return book
 
     def _create(self, name: str, start_ms: int, tags: dict[str, str]) -> str:
@@ -239,6 +247,9 @@ class Projection:
         frame = self._results.frame()
         if self._lock.get("store", {}).get("content", "full") != "full":
             frame = frame.drop(columns=[name for name in _TEXTS if name in frame])
+        for name in (*_TEXTS, "error"):
+            if name in frame:
+                frame[name] = frame[name].map(redact, na_action="ignore")
         first = ["sample", *_TEXTS, *self._results.metrics, "list_usd", "latency_s", "output_tokens", "error"]
         first = [name for name in first if name in frame]
         return frame[[*first, *(name for name in frame if name not in first)]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paretoken.core.trials import Variant
 
 CHAMPION = "champion"
-_TAG = "paretoken.prompt"
+_TAG, _CROWNED = "paretoken.prompt", "paretoken.crowned_at"
 
 
 class PromptBook:
@@ -39,8 +39,9 @@ class PromptBook:
         self._client, self.name = client, plain_name(experiment)
         self._question = question
         self._versions: dict[str, int] = {}
-        self._aliases: dict[str, int] = {}
         self._read()
+        registered = client.get_prompt(self.name)
+        self._crowned_at = "" if registered is None else registered.tags.get(_CROWNED, "")
         client.set_prompt_tag(self.name, "_mlflow_experiment_ids", f",{experiment_id},")
 
     def register(self, prompt: str, text: str) -> None:
@@ -56,20 +57,25 @@ class PromptBook:
             self._versions[prompt] = int(made.version)
         self._call(prompt.partition("@")[0], prompt)
 
-    def crown(self, prompt: str) -> None:
-        """Make this one the champion."""
-        self._call(CHAMPION, prompt)
+    def crown(self, prompt: str, started_at: str) -> None:
+        """Make this one the champion, unless a run that began later has made one.
+
+        Args:
+            prompt: `name@hash`.
+            started_at: When the run began, ISO 8601 in UTC.
+        """
+        if started_at >= self._crowned_at:
+            self._client.set_prompt_alias(self.name, CHAMPION, self._versions[prompt])
+            self._client.set_prompt_tag(self.name, _CROWNED, started_at)
 
     def link(self, prompt: str) -> str:
         """What MLflow's UI follows from a run or a trace to the prompt, as JSON."""
         return json.dumps([{"name": self.name, "version": str(self._versions[prompt])}])
 
     def _call(self, name: str, prompt: str) -> None:
-        alias, version = re.sub(r"[^\w-]", "_", name), self._versions[prompt]
-        kept_by_mlflow = alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias)
-        if not kept_by_mlflow and self._aliases.get(alias) != version:
-            self._client.set_prompt_alias(self.name, alias, version)
-            self._aliases[alias] = version
+        alias = re.sub(r"[^\w-]", "_", name)
+        if alias.lower() not in (CHAMPION, "latest") and not re.fullmatch(r"[vV]\d+", alias):  # those mean something
+            self._client.set_prompt_alias(self.name, alias, self._versions[prompt])
 
     def _read(self) -> None:
         """Learn what is registered."""
@@ -83,10 +89,8 @@ class PromptBook:
                 self._client.create_prompt(self.name, tags={"question": self._question[:500]})
                 return
             for known in page:
-                version = int(known.version)
-                self._aliases |= dict.fromkeys(known.aliases, version)
                 if _TAG in known.tags:
-                    self._versions[known.tags[_TAG]] = version
+                    self._versions[known.tags[_TAG]] = int(known.version)
             if not (token := page.token):
                 return
 

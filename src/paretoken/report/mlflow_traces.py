@@ -7,6 +7,8 @@ import json
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from paretoken.report.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -41,7 +43,7 @@ class Traces:
         if most and results.run.lock.get("store", {"content": "full"}) == {"content": "full"}:
             for record in sorted(results.records, key=lambda r: (place.get(r.sample, len(place)), r.repeat)):
                 known = self._of.setdefault(record.variant, [])
-                if len(known) < most:
+                if len(known) < most and record.repeat == 0:
                     known.append(record)
 
     def of(self, variant: str, run_id: str, model_id: str, prompt: str) -> Iterator[tuple[TraceInfo, list[Span]]]:
@@ -76,7 +78,7 @@ class Traces:
             execution_duration=int(1000 * latency_s),
             state=TraceState.ERROR if response is None else TraceState.OK,
             request_preview=_json(inputs)[:PREVIEW_CHARS],
-            response_preview=(answer or "")[:PREVIEW_CHARS],
+            response_preview=redact(answer or "")[:PREVIEW_CHARS],
             trace_metadata={
                 TraceMetadataKey.SOURCE_RUN: run_id,
                 TraceMetadataKey.MODEL_ID: model_id,
@@ -128,7 +130,7 @@ class Traces:
             yield Feedback(
                 name=metric,
                 value=score.value,
-                error=None if score.value is not None else score.reason,
+                error=None if score.value is not None else redact(score.reason or ""),
                 source=AssessmentSource(kind, score.scorer),
                 metadata=_beside(score),
                 create_time_ms=at_ms,
@@ -137,7 +139,7 @@ class Traces:
         if (reference := self._samples.get(record.sample, {}).get("reference")) is not None:
             yield Expectation(
                 name="expected_response",
-                value=reference,
+                value=redact(str(reference)),
                 source=AssessmentSource("HUMAN", "dataset"),
                 create_time_ms=at_ms,
                 last_update_time_ms=at_ms,
@@ -185,4 +187,4 @@ def _beside(score: Score) -> dict[str, str]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return redact(json.dumps(value, ensure_ascii=False, default=str))

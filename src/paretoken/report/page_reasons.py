@@ -47,7 +47,7 @@ def drivers(results: Results, say: Words, found: Drivers | NothingToExplain) -> 
             {
                 "level": f"{e.driver} {e.level}" if say.language == "en" else chinese_reasons.level(e),
                 "adds": f"{1000 * e.effect:+.3g}",
-                "ends": f"[{1000 * e.low:+.3g}, {1000 * e.high:+.3g}]",
+                "ends": "" if e.low is None or e.high is None else f"[{1000 * e.low:+.3g}, {1000 * e.high:+.3g}]",
                 "rate": say.percent(f"{100 * e.effect / found.mean:+.0f}") if found.mean else "–",
                 "n": f"{e.n:,}",
             }

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from paretoken.analysis.driver_shares import Drivers, Step
+    from paretoken.analysis.driver_shares import Drivers, Effect, Step
     from paretoken.analysis.explanation import Explanation
 
 Rows = list[dict[str, object]]
@@ -34,7 +34,7 @@ def effect_rows(drivers: Drivers) -> Rows:
         {
             "choice": effect.driver,
             "level": effect.level,
-            f"adds [{_unit(drivers)}]": f"{effect.effect:+.3g} [{effect.low:+.3g}, {effect.high:+.3g}]",
+            f"adds [{_unit(drivers)}]": f"{effect.effect:+.3g}{_ends(effect)}",
             "of the mean": f"{effect.effect / drivers.mean:+.0%}" if drivers.mean else "-",
             "calls": effect.n,
         }
@@ -85,6 +85,10 @@ def factor_rows(explanation: Explanation) -> Rows:
         if factor.usd
     ]
     return [ends[0], *steps, ends[1]]
+
+
+def _ends(effect: Effect) -> str:
+    return "" if effect.low is None or effect.high is None else f" [{effect.low:+.3g}, {effect.high:+.3g}]"
 
 
 def _unit(drivers: Drivers) -> str:

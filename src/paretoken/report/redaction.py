@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 
 HIDDEN = "***"
 LEAST_CHARS = 8
@@ -14,6 +15,8 @@ _KEYS = re.compile(
     r"|(?P<bearer>\bBearer\s+)[\w.~+/=-]{8,}"
     r"|\b(?:sk|pk|rk)[-_][\w-]{16,}|\bgh[opsur]_\w{20,}|\bxox[abps]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b"
 )
+_HINTS = ("://", "Bearer", *(f"{a}k{b}" for a in "spr" for b in "-_"), *(f"gh{c}_" for c in "opsur"), "xox", "AKIA")
+"""One of these is in every text that has what the pattern looks for; finding them is much quicker."""
 
 
 def redact(text: str) -> str:
@@ -23,6 +26,13 @@ def redact(text: str) -> str:
         text: Anything that may quote a key: an answer, an error, a URL.
     """
     for name, value in os.environ.items():
-        if _NAME.search(name.upper()) and len(value) >= LEAST_CHARS:
+        if _names_a_key(name) and len(value) >= LEAST_CHARS:
             text = text.replace(value, HIDDEN)
+    if not any(hint in text for hint in _HINTS):
+        return text
     return _KEYS.sub(lambda found: (found["before"] or found["bearer"] or "") + HIDDEN, text)
+
+
+@cache
+def _names_a_key(variable: str) -> bool:
+    return _NAME.search(variable.upper()) is not None
