@@ -206,6 +206,43 @@ def test_drivers_are_choices_and_inputs(log: CallLog, monkeypatch: pytest.Monkey
         log.drivers("input_tokens")
 
 
+def test_lists_and_structures_are_levels_by_their_texts(
+    calls: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paretoken.analysis.drivers.REFITS", 3)
+    even = calls.index % 2 == 0
+    rows = calls.assign(
+        labels=[["a", "b"] if i else ["c"] for i in even],
+        origin=[{"team": "x"} if i else None for i in even],
+        stop=[["END"] if i else None for i in even],
+        costs=[[Decimal("1.5")]] * len(calls),
+    )
+    log = CallLog(saved(rows, tmp_path / "x.parquet"))
+    half = len(calls) // 2
+    assert log.cost_by("labels")[["labels", "calls"]].to_numpy().tolist() == [["[a, b]", half], ["[c]", half]]
+    assert log.cost_by("origin")["origin"].tolist() == ["{'team': x}", None]
+    assert log.cost_by("labels")["latency_s_p95"].notna().all()
+    assert {s.summary.label.count("[END]") for s in log.front()} == {0, 1}
+    assert sum(s.summary.n for s in log.front()) == len(calls)
+    assert {share.driver for share in log.drivers().shares} >= {"model", "stop"}
+    assert log.metrics == ["quality"]
+
+
+def test_columns_named_like_results_are_tags(calls: pd.DataFrame, tmp_path: Path) -> None:
+    rows = calls.assign(day="Monday", calls="few", error_rate=0.5, unpriced=True)
+    log = CallLog(saved(rows, tmp_path / "x.parquet"))
+    found = log.cost_by("tag: day", "tag: calls", "tag: error_rate", "tag: unpriced")
+    assert found.iloc[0, :5].tolist() == ["Monday", "few", 0.5, True, 400]
+    assert log.cost_by("day")["day"].tolist() == [
+        date(2026, 3, 1),
+        date(2026, 3, 2),
+        date(2026, 3, 3),
+        date(2026, 3, 4),
+    ]
+    with pytest.raises(SpecError, match=r"cannot be grouped by 'calls'\. Did you mean 'tag: calls'"):
+        log.cost_by("calls")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -6,13 +6,24 @@ import tempfile
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from paretoken.analysis.estimate import Estimate, t_quantile
 from paretoken.analysis.features import log_features
 from paretoken.analysis.front import Standing, find_front
+from paretoken.analysis.log_columns import (
+    AS_THEY_ARE,
+    CHOICES,
+    COLUMNS,
+    COUNTED,
+    MONEY,
+    NEEDED,
+    TYPES,
+    Holds,
+    bare_type,
+)
 from paretoken.analysis.log_files import find_parquet, known_zone
 from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
 from paretoken.analysis.summary import VariantSummary
@@ -33,35 +44,8 @@ MEMORY = "2GB"
 THREADS = 2
 DRAWN = 10_000
 """Calls that drivers are looked for in."""
-CHOICES = (
-    "prompt", "model", "edits", "temperature", "max_tokens", "top_p", "top_k", "min_p", "frequency_penalty",
-    "presence_penalty", "stop", "reasoning_effort",
-)  # fmt: skip
-"""Columns that make up a variant."""
-MONEY = ("list", "billed")
-"""Each in whole pico-dollars, `list_pico`, or else in dollars, `list_usd`."""
-_Holds = Literal["times", "texts", "numbers"]
-NEEDED: dict[str, _Holds] = {
-    "at": "times",
-    "model": "texts",
-    "input_tokens": "numbers",
-    "output_tokens": "numbers",
-    "latency_s": "numbers",
-    "error": "texts",
-}
-"""Columns that a log must have, beside the two of money; a call that was answered has no `error`, or an empty one."""
-_COUNTED = ("repeat", "input_chars", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens",
-            "reasoning_tokens", "latency_s", "ttft_s", "list_pico", "list_usd", "billed_pico",
-            "billed_usd")  # fmt: skip
-_TOLD = ("run", "sample", "label", "variant", "input", "reference", "answer", "error", "finish_reason",
-         "model_version", "price_row")  # fmt: skip
-"""Texts that are no tags."""
-_TYPES: dict[str, tuple[_Holds, ...]] = {
-    "VARCHAR": ("texts", "times"), "ENUM": ("texts",), "TIMESTAMP": ("times",), "DATE": ("times",),
-    '"NULL"': ("times", "texts", "numbers"),
-    **dict.fromkeys(("DECIMAL", "DOUBLE", "FLOAT", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT",
-                     "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"), ("numbers",)),
-}  # fmt: skip
+_OWN = ("day", "calls", "unpriced", "error_rate", "latency_s_p95")
+"""What groups have of their own: a column of such a name is grouped by as `tag: NAME`."""
 _ANSWERED = """nullif(CAST("error" AS VARCHAR), '') IS NULL"""
 _TARGET = "(target)"
 
@@ -107,19 +91,19 @@ class CallLog:
 
     @property
     def groups(self) -> list[str]:
-        """What calls can be grouped by: `day`, and every column that is not counted."""
-        return ["day", *(name for name in self.types if name not in _COUNTED)]
+        """What calls can be grouped by: `day`, and every column that is not counted, by its name or `tag: NAME`."""
+        return list(self._groups)
 
     @property
     def metrics(self) -> list[str]:
         """Numbers of calls that are not of every log."""
-        return [n for n in self.types if self._holds(n, "numbers") and n not in (*_COUNTED, *CHOICES)]
+        return [n for n in self.types if self._holds(n, "numbers") and n not in (*COUNTED, *CHOICES)]
 
     def cost_by(self, *names: str) -> pd.DataFrame:
         """Cost of every group of calls, exact.
 
         Args:
-            names: Columns, or `day`; all that are named together make up a group, none makes all calls one.
+            names: Of `groups`; all that are named together make up a group, none makes all calls one.
 
         Returns:
             The names, then `calls, input_tokens, output_tokens, list_usd, billed_usd` (sums; money as `Decimal`),
@@ -134,15 +118,15 @@ class CallLog:
 
         keys = list(dict.fromkeys(names))
         for name in keys:
-            if name not in self.groups:
-                raise SpecError(f"calls of {self.name} cannot be grouped by {name!r}.", fix=suggest(name, self.groups))
+            if name not in self._groups:
+                raise SpecError(f"calls of {self.name} cannot be grouped by {name!r}.", fix=suggest(name, self._groups))
         measured = [
             "count(*)", *(f"coalesce(sum(CAST({_name(n)} AS BIGINT)), 0)" for n in ("input_tokens", "output_tokens")),
             *(self._sum(money) for money in MONEY),
             f"count(*) FILTER (WHERE {_ANSWERED} AND {self._number('list_usd')} IS NULL)",
             f"avg(CAST(NOT ({_ANSWERED}) AS INTEGER))",
         ]  # fmt: skip
-        groups = [self._group(name) for name in keys]
+        groups = [self._groups[name] for name in keys]
         p95 = self._latencies(groups, [LATENCY_QUANTILES["p95"]])
         found = [
             (*row[:-4], self._usd("list", row[-4]), self._usd("billed", row[-3]), *row[-2:],
@@ -178,7 +162,7 @@ class CallLog:
         measured += [f"coalesce(sum({self._number(n)}), 0)" for n in ("input_tokens", "output_tokens")]
         for name in wanted:
             measured += [f"{f}({self._number(name)}){answered}" for f in ("count", "avg", "stddev_samp")]
-        keys = [_name(name) for name in choices]
+        keys = [self._key(name) for name in choices]
         rows, latencies = self._grouped(keys, measured), self._latencies(keys, list(LATENCY_QUANTILES.values()))
         variants = [_variant(dict(zip(choices, row, strict=False))) for row in rows]
         labels = label_variants(variants)
@@ -213,7 +197,7 @@ class CallLog:
         if target not in known:
             raise SpecError(f"calls of {self.name} have no {target!r}.", fix=suggest(target, known))
         wanted = {_TARGET: f"CASE WHEN {_ANSWERED} THEN {self._number(target)} END"}
-        wanted |= {name: _name(name) for name in self.types if name in (*CHOICES, "sample", *self._tags)}
+        wanted |= {name: self._key(name) for name in self.types if name in (*CHOICES, "sample", *self._tags)}
         if "input" in self.types:
             text = 'CAST("input" AS VARCHAR)'
             wanted |= {"input": f"left({text}, 1000)", "input_chars": f"length({text})"}
@@ -235,7 +219,7 @@ class CallLog:
 
     @property
     def _tags(self) -> list[str]:
-        return [n for n in self.types if self._holds(n, "texts") and n not in (*NEEDED, *CHOICES, *_TOLD)]
+        return [n for n in self.types if self._holds(n, "texts") and n not in COLUMNS]
 
     def _summary(
         self, variant: Variant, label: str, row: tuple[Any, ...], wanted: Sequence[str], latencies: tuple[float, ...]
@@ -296,8 +280,15 @@ class CallLog:
             )
         return {key: values for key, values in found.items() if values}
 
-    def _group(self, name: str) -> str:
-        return 'CAST(CAST("at" AS TIMESTAMPTZ) AS DATE)' if name == "day" else _name(name)
+    @property
+    def _groups(self) -> dict[str, str]:
+        """Expressions by the names of groups."""
+        columns = {f"tag: {n}" if n in _OWN else n: self._key(n) for n in self.types if n not in COUNTED}
+        return {"day": 'CAST(CAST("at" AS TIMESTAMPTZ) AS DATE)', **columns}
+
+    def _key(self, name: str) -> str:
+        """A column whose values are levels."""
+        return _name(name) if bare_type(self.types[name]) in AS_THEY_ARE else f"CAST({_name(name)} AS VARCHAR)"
 
     def _number(self, name: str) -> str:
         """A column as floats, without NaN; money in dollars."""
@@ -335,8 +326,8 @@ class CallLog:
         )
         return pd.DataFrame(rows, columns=list(wanted)).convert_dtypes()
 
-    def _holds(self, name: str, kind: _Holds) -> bool:
-        return kind in _TYPES.get(self.types[name].partition("(")[0].partition(" ")[0], ())
+    def _holds(self, name: str, kind: Holds) -> bool:
+        return kind in TYPES.get(bare_type(self.types[name]), ())
 
     def _check(self, columns: dict[str, set[str]]) -> None:
         """Refuse what is no log of calls. What only some files have would be missing in the others, and cost nothing.

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
-from paretoken.core.usage import to_pico
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
-    from paretoken.core.trials import Record, RunInfo, Variant
-
-_LOG_TYPES = {
-    "at": "datetime64[us, UTC]", "answer": "string", "error": "string", "finish_reason": "string",
-    "from_cache": "boolean", "input_tokens": "Int64", "output_tokens": "Int64", "latency_s": "Float64",
-    "list_usd": "Float64", "billed_usd": "Float64", "list_pico": "Int64", "billed_pico": "Int64",
-}  # fmt: skip
-"""Types of columns that may lack every value."""
+    from paretoken.core.trials import Record, Variant
 
 
 def build_frame(
@@ -73,30 +64,3 @@ def build_frame(
         row |= {name: score.value for name, score in record.scores.items()}
         rows.append(row)
     return pd.DataFrame(rows).convert_dtypes()
-
-
-def build_log(frame: pd.DataFrame, records: Iterable[Record], run: RunInfo) -> pd.DataFrame:
-    """Tabulate the calls of a run as a log of calls has them.
-
-    Args:
-        frame: The run's records, as `build_frame` has them.
-        records: The same.
-        run: The run.
-
-    Returns:
-        The frame with `run`, `at` and exact money, `list_pico, billed_pico`, in whole pico-dollars; then one column per
-        tag of the run, `tag: NAME` where there is another column of this name.
-    """
-    import pandas as pd
-
-    calls = [record.call for record in records]
-    log = frame.assign(run=run.id, at=[call.at for call in calls])
-    listed = [pd.NA if call.response is None else to_pico(call.response.list_usd) for call in calls]
-    log["list_pico"] = pd.array(listed, "Int64")  # a list with gaps would become floats
-    log["billed_pico"] = [to_pico(call.billed_usd) for call in calls]
-    for name in _LOG_TYPES:
-        if name not in log:
-            log[name] = pd.NA
-    for tag, value in cast("Mapping[str, str]", run.lock["tags"]).items():
-        log[tag if tag not in log else f"tag: {tag}"] = value
-    return log.astype(_LOG_TYPES)

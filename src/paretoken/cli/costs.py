@@ -51,7 +51,8 @@ def costs(
                 "rows": found.to_dict("records"),
                 **({"front": [_body(s, objectives) for s in standings]} if standings else {}),
                 **({} if reasons is None else {"sentences": reasons.sentences,
-                                               "shares": [share._asdict() for share in reasons.shares]}),
+                                               "shares": [share._asdict() for share in reasons.shares],
+                                               "effects": [effect._asdict() for effect in reasons.effects]}),
             }
         )  # fmt: skip
     spread = f" in {files} files" if files > 1 else ""

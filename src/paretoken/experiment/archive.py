@@ -183,14 +183,19 @@ def export_run(reference: str, path: Path) -> int:
 
     Returns:
         Number of rows.
+
+    Raises:
+        SpecError: No such run, or the file cannot be written or is not called `*.parquet`.
     """
+    if path.suffix != ".parquet":
+        raise SpecError("an export is a Parquet file.", fix=f"Name it {path.with_suffix('.parquet')}.", file=path)
     return _write_log(open_run(reference), path)
 
 
 def _write_log(results: Results, path: Path) -> int:
-    from paretoken.analysis.frame import build_log
+    from paretoken.analysis.log_columns import build_log
 
-    frame = build_log(results.frame(), results.records, results.run)
+    frame = build_log(results.frame(), results.records, results.run, results.samples)
     try:
         frame.to_parquet(path, index=False)
     except OSError as error:

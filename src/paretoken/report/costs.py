@@ -27,9 +27,9 @@ def cost_rows(costs: pd.DataFrame, total_usd: Decimal) -> Rows:
     names = [str(name) for name in costs]
     del names[names.index("calls") :]
     ordered = costs if names[:1] == ["day"] else costs.sort_values("list_usd", ascending=False, kind="stable")
-    return [
-        {
-            **{name: "(none)" if row[name] is None else str(row[name]) for name in names},
+    rows: Rows = []
+    for row in ordered.to_dict("records"):
+        counted = {
             "calls": f"{row['calls']:,}",
             "tokens in": f"{row['input_tokens']:,}",
             "out": f"{row['output_tokens']:,}",
@@ -40,8 +40,9 @@ def cost_rows(costs: pd.DataFrame, total_usd: Decimal) -> Rows:
             "errors": f"{row['error_rate']:.2%}",
             "p95 s": "-" if row["latency_s_p95"] is None else f"{row['latency_s_p95']:.3g}",
         }
-        for row in ordered.to_dict("records")
-    ]
+        group = {f"tag: {name}" if name in counted else name: row[name] for name in names}
+        rows.append({**{name: "(none)" if value is None else str(value) for name, value in group.items()}, **counted})
+    return rows
 
 
 def log_front_rows(standings: Sequence[Standing], objectives: Sequence[str]) -> Rows:
