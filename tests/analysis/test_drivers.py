@@ -78,6 +78,57 @@ def test_noise_without_spikes_loses_no_call(few_refits):
     assert found.spikes is None
 
 
+def test_effects_are_measured_from_the_mean_call(few_refits):
+    features, cost = planted(60, 0.5)
+    found = fit_drivers(features, cost)
+    assert np.abs(found.values.mean(axis=0)).max() < 1e-15
+    assert found.base == pytest.approx(cost.mean(), rel=0.03)
+    for driver in ("prompt", "model"):
+        assert sum(e.effect for e in found.effects if e.driver == driver) == pytest.approx(0, abs=0.1 * USD)
+
+
+def test_a_rare_level_has_an_interval_or_none(few_refits, monkeypatch):
+    monkeypatch.setattr("paretoken.analysis.drivers.REEXPLAINED", 4)
+    features, cost = planted(60, 0.5)
+    effects = fit_drivers(features, cost).effects
+    assert {e.low is None for e in effects} == {True, False}
+    assert all((e.low is None) == (e.high is None) for e in effects)
+
+
+def test_as_many_trees_as_pay(few_refits):
+    """Noise of the inputs does not hide a choice that is plain to see."""
+    rng = np.random.default_rng(5)
+    rows = [(prompt, float(rng.integers(30, 90)), s) for s in range(48) for prompt in PROMPTS]
+    frame = pd.DataFrame(rows, columns=["prompt", "input length", "s"])
+    cost = frame["prompt"].map({"verbose": 48.0, "points": 48.0, "terse": 37.0}).to_numpy() + rng.normal(0, 5, 144)
+    features = Features(frame.iloc[:, :2], {"prompt": "choice", "input length": "input"}, frame["s"].to_numpy(),
+                        np.arange(144))  # fmt: skip
+    found = fit_drivers(features, cost, target="output_tokens")
+    plain = frame.assign(y=cost).groupby("prompt").y.transform("mean")
+    in_sample = 1 - ((cost - plain) ** 2).sum() / ((cost - cost.mean()) ** 2).sum()
+    assert found.r2[0] > in_sample - 0.1
+    assert found.saver.level == "terse"
+
+
+def test_a_call_that_is_asked_for_is_explained(few_refits, monkeypatch):
+    monkeypatch.setattr("paretoken.analysis.drivers.MOST_EXPLAINED", 50)
+    features, cost = planted(60, 0.5)
+    names = [(f"s{s}", f"v{i % 18}", 0) for i, s in enumerate(features.groups)]
+    found = fit_drivers(features, cost, names=names, sample="s33")
+    assert sum(name[0] == "s33" for name in found.names) == 18
+    steps = found.waterfall("s33", "v5")
+    assert sum(step.effect for step in steps[:-1]) == pytest.approx(steps[-1].effect, rel=1e-12)
+
+
+def test_levels_that_may_do_as_well_are_named(few_refits):
+    features, cost = planted(60, 0.5)
+    alike = cost - MODELS["middle"] * USD * (features.frame["model"] == "middle").to_numpy()
+    found = fit_drivers(features, alike)
+    assert {found.saver.level, *(rival.level for rival in found.rivals)} == {"small", "middle"}
+    assert "may do as well" in found.sentences[1]
+    assert fit_drivers(features, cost).rivals == []
+
+
 def test_values_add_up_to_what_the_surrogate_says(found):
     for i, step in enumerate(found.actual[:20]):
         assert abs(step - found.base - found.values[i].sum()) < 4 * 0.5 * USD

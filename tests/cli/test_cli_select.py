@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,26 @@ def test_runs_that_have_nothing_to_choose_from(fleet, cli):
     said = cli("select", fleet.folder)
     assert said.code == 2
     assert "has one variant to choose from, terse. It takes two." in said.err
+
+
+def test_a_metric_that_is_minimised_is_no_quality(fleet, cli):
+    fleet.edit("minimize: [list_usd]\nmaximize: [contains]", "minimize: [contains]")
+    fleet.edit("  abtest:\n    control: large\n    treatment: [small]", "  grid: {}")
+    fleet.edit("  - max_chars: 90\n", "")
+    results = run(fleet.folder).results
+    assert results.objectives.minimize == ("contains",)
+    assert paretoken.select(results).metric is None
+    assert "no metric of which more is better" in cli("drivers", fleet.folder, "--target", "quality").err
+
+
+def test_a_moved_project_is_written_to_where_it_is(fleet, cli, monkeypatch):
+    run(fleet.folder)
+    moved = fleet.root.with_name("moved")
+    shutil.move(fleet.root, moved)
+    monkeypatch.chdir(moved)
+    said = cli("select", "last", "--json")
+    assert Path(said.json["picture"]).is_relative_to(moved)
+    assert not fleet.root.exists()
 
 
 def test_a_run_without_scorers_is_chosen_from_by_the_rest(fleet, cli):

@@ -7,11 +7,12 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from mlflow_rig import URI, artifacts, project, read, runs_of
 from paretoken.analysis.results import Results
 from paretoken.records import Database
-from paretoken.report.mlflow_registry import plain_name
+from paretoken.report.mlflow_registry import PromptBook, plain_name
 from paretoken.report.mlflow_tracker import MlflowTracker
 
 if TYPE_CHECKING:
@@ -91,6 +92,44 @@ def test_prompts_are_versions_of_one_and_the_winner_is_the_champion(projected: t
     assert linked == [{"name": "product-copy", "version": str(champion.version)}]
 
 
+def champion(client: MlflowClient) -> str:
+    return str(client.load_prompt("prompts:/product-copy@champion").commit_message)
+
+
+def test_only_a_winner_is_crowned_and_no_earlier_run_takes_the_crown_back(
+    tmp_path: Path, empty_store: Path, write: Callable[..., None], arm: Callable[..., Any]
+) -> None:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
+    dear, cheap, bad = arm("verbose", output_tokens=120), arm("terse"), arm("mute", quality=0.5)
+    client, _ = project(tmp_path, write, arms=[dear, bad, arm("champion", output_tokens=130)])
+    with pytest.raises(MlflowException, match="champion"):
+        champion(client)
+    database = tmp_path / ".paretoken" / "paretoken.db"
+    database.unlink()
+    client, _ = project(tmp_path, write, arms=[dear, cheap], run="product-copy-2")
+    assert champion(client) == "terse@3f9a1c"
+    database.unlink()
+    project(tmp_path, write, arms=[dear, bad], run="product-copy-3")
+    assert champion(client) == "terse@3f9a1c"
+    PromptBook(client, "product-copy", "1", "").crown("verbose@3f9a1c", "2020-01-01T00:00:00+00:00")
+    assert champion(client) == "terse@3f9a1c"
+    PromptBook(client, "product-copy", "1", "").crown("verbose@3f9a1c", "2050-01-01T00:00:00+00:00")
+    assert champion(client) == "verbose@3f9a1c"
+
+
+def test_what_has_the_form_of_a_key_does_not_reach_mlflow(
+    tmp_path: Path, empty_store: Path, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "secret answer")  # what every answer says
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
+    project(tmp_path, write)
+    files = [path for path in (tmp_path / "mlruns").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if b"secret answer" in path.read_bytes()]
+
+
 def test_a_variant_is_a_model_whose_metrics_name_the_data(projected: tuple[MlflowClient, Results]) -> None:
     client, _ = projected
     _, children = runs_of(client)
@@ -149,6 +188,7 @@ def test_projecting_again_leaves_nothing_twice(
     assert len(client.search_traces(locations=experiment, max_results=100)) == 10
     assert len(client.search_logged_models(experiment)) == 2
     assert len(client.search_prompt_versions("product-copy")) == 2
+    assert len(list((tmp_path / "mlruns" / "artifacts").rglob("front.html"))) == 1
 
 
 @pytest.mark.parametrize("content", ["hash", "none"])

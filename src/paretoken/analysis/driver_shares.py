@@ -183,11 +183,14 @@ class Drivers:
 
     @property
     def rivals(self) -> list[Effect]:
-        """Levels that may be as good as the one that is furthest: their effects lie in its interval."""
+        """Levels that may be as good as the one that is furthest: their intervals overlap with its."""
         best = self.saver
         if best is None or best.low is None or best.high is None:
             return []
-        return [e for e in self.effects if e.driver == best.driver and e != best and best.low <= e.effect <= best.high]
+        others = [e for e in self.effects if e.driver == best.driver and e != best]
+        return [
+            e for e in others if e.low is not None and e.high is not None and e.low <= best.high and best.low <= e.high
+        ]
 
     @property
     def _change_word(self) -> str:

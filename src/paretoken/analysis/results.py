@@ -187,16 +187,14 @@ class Results:
 
     @property
     def chosen(self) -> list[str]:
-        """Ids of the variants to go on with; none before the run's end.
-
-        Of an A/B test its winner, or else the control; otherwise the front.
-        """
+        """Ids of the variants to go on with: an A/B test's winner, or the front; none before the end or without one."""
         if self.run.status != "finished":
             return []
         if self.test is None:
             return [s.summary.variant for s in self.standings if s.on_front]
         failed = self.confirmation is not None and self.confirmation.verdict not in WON
-        return [self.test.control if failed else self.test.winner(self.comparisons) or self.test.control]
+        winner = None if failed else self.test.winner(self.comparisons)
+        return [] if winner is None else [winner]
 
     def variant_id(self, reference: str) -> str:
         """The variant meant by a label or an id.

@@ -72,9 +72,8 @@ def _metric(results: Results, metric: str | None) -> str | None:
         SpecError: There is none of this name, or a smaller value of it is better.
     """
     if metric is None:
-        return next(
-            (name for name in (*results.objectives.maximize, *results.metrics) if name in results.metrics), None
-        )
+        wanted = [name for name in results.metrics if name not in results.objectives.minimize]
+        return next((name for name in (*results.objectives.maximize, *wanted) if name in wanted), None)
     if metric not in results.metrics:
         fix = suggest(metric, results.metrics) if results.metrics else "Its spec names no scorers."
         raise SpecError(f"{metric!r} is no metric of {results.run.id}.", fix=fix)
