@@ -97,6 +97,11 @@ def test_the_sentence_is_in_points_of_the_cost():
     )
 
 
+def test_nearly_free_is_not_100_percent_cheaper():
+    told = split("a", "b", [(bill(), bill("0.004", "0.016"))]).sentences[0]
+    assert '"b" is 99.6 % cheaper than "a"' in told
+
+
 RECORDED = """\
   - {replay: answers.jsonl, by: model, key: id, output: text, usage: [tokens_in, tokens_out],
      prices: {old: {input_per_mtok: "2.50", output_per_mtok: "10"},

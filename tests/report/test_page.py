@@ -21,6 +21,7 @@ from paretoken.analysis.driver_shares import Drivers
 from paretoken.analysis.drivers import FEWEST_GROUPS, explain_drivers
 from paretoken.analysis.features import build_features
 from paretoken.analysis.results import Results
+from paretoken.analysis.verdict import percent
 from paretoken.core.errors import SpecError
 from paretoken.records import Database
 from paretoken.report.page import render_page, save_page
@@ -202,12 +203,23 @@ def test_the_verdict_comes_first_and_its_numbers_are_those_of_the_comparison(mak
     won = make("won")
     (best,) = won.comparisons
     assert best.verdict == "cheaper, better"
-    size = f"{100 * abs(best.cost.difference.relative):.2g}\u00a0%"
+    size = f"{percent(abs(best.cost.difference.relative))}\u00a0%"
     lead = f"“{best.treatment}” is {size} cheaper than “{best.control}” and better."
     assert lead in Reader(render_page(won)).text()
     assert f"便宜 {size.replace(chr(160), '')}，而且更好。" in Reader(render_page(won, "zh")).text()
     for comparison in results.comparisons:
         assert comparison.sentence[1:] in page
+
+
+def test_what_is_free_is_100_percent_cheaper_and_what_is_nearly_free_is_not(tmp_path, write, arm):
+    for rate, size in (("0", "100"), ("0.0008", "99.5")):
+        path = tmp_path / f"{size}.db"
+        write(path, (arm("verbose", quality=0.7, output_tokens=120), arm("terse", quality=0.76, rate=rate)))
+        results = opened(path)
+        assert f"{size} % cheaper" in results.verdicts[0]
+        assert f"“terse” is {size}\u00a0% cheaper" in Reader(render_page(results)).text()
+        assert f"−{size}\u00a0%" in Reader(render_page(results)).text()
+        assert f"便宜 {size}%" in Reader(render_page(results, "zh")).text()
 
 
 def test_a_winner_of_the_selection_is_none_until_held_out_samples_confirm_it(tmp_path, write_test, arm):

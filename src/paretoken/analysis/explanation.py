@@ -11,6 +11,7 @@ from math import factorial
 from typing import TYPE_CHECKING, NamedTuple
 
 from paretoken.analysis.bills import bills_of
+from paretoken.analysis.verdict import percent
 from paretoken.core.errors import SpecError
 from paretoken.core.usage import from_pico
 
@@ -103,7 +104,7 @@ class Explanation:
         else:
             word = "dearer" if self.difference > 0 else "cheaper"
             if self.cost_a:
-                size = f"{_percent(abs(self.difference) / self.cost_a)} % {word}"
+                size = f"{percent(float(abs(self.difference) / self.cost_a))} % {word}"
                 unit = self.cost_a / 100
                 points = [(f"{self._points(f.usd, unit)} points", self.words(f)) for f in moved]
             else:
@@ -324,11 +325,6 @@ def _same_inputs(a: Results, b: Results) -> Callable[[str], bool]:
 def _alike(chars: float, others: float) -> bool:
     """Whether texts have the same length, so that another number of tokens is the tokeniser's doing."""
     return chars > 0 and abs(others / chars - 1) < 0.005
-
-
-def _percent(rate: Decimal) -> str:
-    value = 100 * float(rate)
-    return f"{value:.0f}" if value >= 1 else f"{value:.1g}"
 
 
 def _signed(rate: float) -> str:

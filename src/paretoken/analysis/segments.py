@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paretoken.analysis.abtest import WON
-from paretoken.analysis.verdict import needs_words
+from paretoken.analysis.verdict import needs_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,13 +135,13 @@ class SegmentEffect:
         return "; mind: ".join((told, *c.warnings))
 
     def _costs(self, s: str) -> str:
-        of_input = "an unknown share" if self.input_share is None else _percent(self.input_share)
+        of_input = "an unknown share" if self.input_share is None else f"{percent(self.input_share)} %"
         told = f"cost{s} {of_input} of input tokens"
         share, answers = self.cost_share, self.output_tokens
         if share.value is not None and self.saves:
-            told += f", but save{s} {_percent(-share.value)} of the bill{_percents(*share[:0:-1], sign=-1)}"
+            told += f", but save{s} {percent(-share.value)} % of the bill{_percents(*share[:0:-1], sign=-1)}"
         elif share.value is not None:
-            told += f" and {_percent(share.value)} of the bill{_percents(*share[1:])}"
+            told += f" and {percent(share.value)} % of the bill{_percents(*share[1:])}"
         if answers.value is not None and answers.shown:
             way = "longer" if answers.value > 0 else "shorter"
             told += f" (answers are {abs(answers.value):.1f} tokens {way} with {'it' if s else 'them'})"
@@ -189,13 +189,7 @@ def _less(value: float | None) -> float | None:
     return None if value is None else 0.0 - value
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if abs(share) >= 0.0995 else f"{100 * share:.1f} %"
-
-
 def _percents(low: float | None, high: float | None, sign: int = 1) -> str:
     if low is None or high is None:
         return ""
-    ends = (sign * low, sign * high)
-    digits = 0 if min(map(abs, ends)) >= 0.0995 else 1
-    return " [{}, {}]".format(*(f"{100 * end:+.{digits}f}" for end in ends))
+    return " [{}, {}]".format(*(f"{'-' if end < 0 else '+'}{percent(abs(end))}" for end in (sign * low, sign * high)))

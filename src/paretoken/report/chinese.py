@@ -8,6 +8,7 @@ from paretoken.analysis.abtest import RELABELLINGS, WON
 from paretoken.analysis.agreement import NOTABLE
 from paretoken.analysis.difference import MIN_PAIRS
 from paretoken.analysis.raced import MOST_NAMED
+from paretoken.analysis.verdict import percent as percent_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -317,8 +318,8 @@ def _interval(found: tuple[float, float, float]) -> str:
 
 
 def percent(rate: float) -> str:
-    """Whole percents, or one decimal near 0 and 1, where whole ones would hide the size."""
-    return f"{100 * rate:.1f}%" if rate < 0.0995 or 0.985 <= rate < 1.015 else f"{100 * rate:.0f}%"
+    """A rate in percent, as every sentence writes it."""
+    return f"{percent_words(rate)}%"
 
 
 def _some(names: Sequence[str]) -> str:

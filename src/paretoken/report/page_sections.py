@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.abtest import WON
+from paretoken.analysis.verdict import percent
 from paretoken.core.usage import ZERO
 from paretoken.report import chinese
 from paretoken.report.cautions import score_cautions, shown
@@ -99,7 +100,7 @@ def _lead(results: Results, say: Words) -> str:
             return say("lead.unconfirmed", a=best.control, b=best.treatment)
         best = results.confirmation or best
         relative = None if best.cost is None else best.cost.difference.relative
-        size = "" if relative is None else say.percent(f"{100 * abs(relative):.2g}")
+        size = "" if relative is None else say.percent(percent(abs(relative)))
         quality = say(f"quality.{best.verdict.partition(', ')[2] or 'none'}")
         return say("lead.won", a=best.control, b=best.treatment, size=size, quality=quality)
     open_ = all("undecided" in c.verdict or "cannot tell" in c.verdict for c in compared)
@@ -156,12 +157,16 @@ def _tiles(results: Results, say: Words, pair: tuple[str, str]) -> list[dict[str
         before, after = a.value(name), b.value(name)
         if before is None or after is None:
             continue
-        change = say.percent(f"{100 * (after / before - 1):+.0f}".replace("-", "−")) if before > 0 else ""
+        change = say.percent(_signed(after / before - 1)) if before > 0 else ""
         tiles.append(
             {"title": title, "value": _quantity(name, after), "before": say("from", value=_quantity(name, before)),
              "change": change}
         )  # fmt: skip
     return tiles[:4]
+
+
+def _signed(rate: float) -> str:
+    return f"{'−' if rate < 0 else '+'}{percent(abs(rate))}"
 
 
 def _quantity(name: str, value: float) -> str:
