@@ -36,6 +36,18 @@ class Gain(NamedTuple):
         return f"[{low}, {high}]"
 
     @property
+    def lowers(self) -> bool:
+        """Whether it is a loss, shown or not."""
+        return self.value is not None and self.value < 0
+
+    @property
+    def loss(self) -> str:
+        """By how much it lowers a quantity: `0.03 [0.01, 0.05]`."""
+        low = "-inf" if self.high is None else f"{0.0 - self.high:.3g}"
+        high = "inf" if self.low is None else f"{0.0 - self.low:.3g}"
+        return f"{0.0 - (self.value or 0.0):.3g} [{low}, {high}]"
+
+    @property
     def shown(self) -> bool:
         """The interval excludes zero."""
         return (self.low is not None and self.low > 0) or (self.high is not None and self.high < 0)
@@ -132,7 +144,16 @@ class SegmentEffect:
         of = "inputs like these" if c.population == "beyond" else f"these {c.whole} samples"
         counts = f"n = {c.n} of {c.planned}" if c.n < c.planned else f"n = {c.n}"
         told = f"{self.subject} {self._costs(s)}, and {self._buys(s)}: {self._pays(s)}; on {of} ({counts})"
-        return "; mind: ".join((told, *c.warnings))
+        return "; mind: ".join((told, *self._doubts()))
+
+    def _doubts(self) -> list[str]:
+        """Why intervals are less sure than they look, without the numbers of the comparison, which is the other way."""
+        judged = self.without.judged
+        return [
+            f"{j.difference.name}: {'; '.join(doubt.words.partition('; ')[0] for doubt in j.difference.doubts)}"
+            for j in judged
+            if j.difference.doubts
+        ]
 
     def _costs(self, s: str) -> str:
         of_input = "an unknown share" if self.input_share is None else f"{percent(self.input_share)} %"
@@ -148,10 +169,11 @@ class SegmentEffect:
         return told
 
     def _buys(self, s: str) -> str:
-        known = [
-            f"{gain.value:+.3g} {name} {gain.interval}" for name, gain in self.metrics.items() if gain.value is not None
-        ]
-        return f"buy{s} {', '.join(known) or 'nothing that is measured'}"
+        known = {name: gain for name, gain in self.metrics.items() if gain.value is not None}
+        bought = [f"{g.value:+.3g} {name} {g.interval}" for name, g in known.items() if not g.lowers]
+        told = [f"buy{s} {', '.join(bought)}"] if bought else []
+        told += [f"lower{s} {name} by {g.loss}" for name, g in known.items() if g.lowers]
+        return " and ".join(told) or f"buy{s} nothing that is measured"
 
     def _pays(self, s: str) -> str:
         words = self.verdict if s else self.verdict.replace("earns its", "earn their")
