@@ -237,6 +237,22 @@ def test_a_winner_of_the_selection_is_none_until_held_out_samples_confirm_it(tmp
     )
 
 
+def test_what_is_decided_comes_before_what_is_open(tmp_path, write_test, arm):
+    better = write_test(tmp_path / "a.db", (arm("verbose", quality=0.6), arm("terse", quality=0.9)), n=60, mode="fixed")
+    assert better.comparisons[0].verdict == "undecided, better"
+    assert '<p class="lead open">“terse” against “verbose”: better on bertscore_f1; still open: cost.' in render_page(
+        better
+    )
+    assert "“terse”对比“verbose”：bertscore_f1 更好；尚无定论：成本。" in render_page(better, "zh")
+    arms = (arm("verbose", quality=0.7, output_tokens=120), arm("terse", quality=0.67))
+    cheaper = write_test(tmp_path / "b.db", arms, n=60, mode="fixed")
+    assert cheaper.comparisons[0].verdict == "cheaper, undecided"
+    assert "“terse” against “verbose”: cheaper; still open: bertscore_f1." in render_page(cheaper)
+    few = write_test(tmp_path / "c.db", arms, n=6, mode="fixed")
+    assert "Nothing is decided against “verbose” yet." in render_page(few)
+    assert "与“verbose”相比，目前尚无定论。" in render_page(few, "zh")
+
+
 @pytest.mark.parametrize(("content", "kept"), [("full", True), ("hash", False), ("none", False)])
 def test_texts_are_shown_only_where_they_are_kept(make, content, kept):
     results = make("ab" if kept else content)

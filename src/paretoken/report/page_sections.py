@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from paretoken.report.page_words import Words
 
 Section = dict[str, Any]
+_OPEN = ("undecided", "cannot tell")
 WIDE, NARROW = (760, 430), (360, 330)
 """Sizes of the Pareto picture on a screen and on a phone [px]."""
 
@@ -103,8 +104,28 @@ def _lead(results: Results, say: Words) -> str:
         size = "" if relative is None else say.percent(percent(abs(relative)))
         quality = say(f"quality.{best.verdict.partition(', ')[2] or 'none'}")
         return say("lead.won", a=best.control, b=best.treatment, size=size, quality=quality)
-    open_ = all("undecided" in c.verdict or "cannot tell" in c.verdict for c in compared)
-    return say("lead.open" if open_ else "lead.none", a=compared[0].control)
+    if not all("undecided" in c.verdict or "cannot tell" in c.verdict for c in compared):
+        return say("lead.none", a=compared[0].control)
+    return _part_lead(max(compared, key=lambda c: sum(j.finding not in _OPEN for j in c.judged)), say)
+
+
+def _part_lead(c: Comparison, say: Words) -> str:
+    """What is decided of a comparison that is not, and what is open."""
+    decided = [_decided(j, say) for j in c.judged if j.finding not in _OPEN]
+    if not decided:
+        return say("lead.open", a=c.control)
+    open_ = [say("lead.cost") if j is c.cost else j.difference.name for j in c.judged if j.finding in _OPEN]
+    both = {"decided": say("lead.and").join(decided), "open": say("lead.and").join(open_)}
+    return say("lead.part", a=c.control, b=c.treatment, **both)
+
+
+def _decided(judgement: Judgement, say: Words) -> str:
+    is_cost, finding = judgement.difference.name == "list_usd", judgement.finding
+    if is_cost and finding in ("better", "worse"):
+        return say("finding.cheaper" if finding == "better" else "finding.dearer")
+    return say(
+        "lead.on", finding=say(f"finding.{finding}"), name=say("lead.cost") if is_cost else judgement.difference.name
+    )
 
 
 def _race_lead(race: RaceOutcome, labels: Mapping[str, str], say: Words) -> str:
