@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from paretoken.analysis.abtest import AbTest
 from paretoken.analysis.panel import Panel, drawn, tabulate
+from paretoken.analysis.verdict import percent
 from records_rig import arm, record, table_of
 
 if TYPE_CHECKING:
@@ -257,3 +258,19 @@ def test_a_variants_own_interval_counts_clusters_not_samples() -> None:
         return found
 
     assert own(4) == pytest.approx(own(1))
+
+
+@given(st.floats(-3, 3))
+def test_only_exactly_0_and_100_percent_read_so(rate: float) -> None:
+    told = float(percent(rate))
+    assert (told in (0, 100, -100)) == (100 * rate in (0, 100, -100))
+    assert told == pytest.approx(100 * rate, abs=0.5, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"),
+    [(0.0, "0"), (-0.0, "0"), (0.0004, "0.04"), (0.031, "3.1"), (-0.0386, "-3.9"), (0.0996, "10"), (0.48, "48"),
+     (0.996, "99.6"), (0.99996, "99.996"), (1.0, "100"), (1.00004, "100.004"), (2.5, "250")],
+)  # fmt: skip
+def test_percents_have_more_digits_near_0_and_100(rate: float, told: str) -> None:
+    assert percent(rate) == told

@@ -97,6 +97,11 @@ def test_the_sentence_is_in_points_of_the_cost():
     )
 
 
+def test_nearly_free_is_not_100_percent_cheaper():
+    told = split("a", "b", [(bill(), bill("0.004", "0.016"))]).sentences[0]
+    assert '"b" is 99.6 % cheaper than "a"' in told
+
+
 RECORDED = """\
   - {replay: answers.jsonl, by: model, key: id, output: text, usage: [tokens_in, tokens_out],
      prices: {old: {input_per_mtok: "2.50", output_per_mtok: "10"},
@@ -144,6 +149,20 @@ def test_two_runs_are_explained_on_the_samples_that_they_share(versions, cli):
     assert f'"new of {second}" is' in said.out
     assert "on 11 calls of each" in said.out
     assert "1 calls that only one of the two has answered, or on another input, are left out" in said.out
+
+
+@pytest.mark.parametrize("content", ["none", "hash"])
+def test_two_runs_without_texts_are_explained_on_the_same_data_only(versions, cli, content):
+    versions.edit("seed: 7", f"seed: 8\nstore: {{content: {content}}}")
+    first = cli("run", versions.folder, "--json").json["run"]
+    versions.edit("seed: 8", "seed: 9")
+    again = cli("run", versions.folder, "--json").json["run"]
+    assert "on 12 calls of each" in cli("explain", f"{first}:old", f"{again}:new").out
+    versions.write("data.jsonl", (versions.folder / "data.jsonl").read_text().replace("kettle", "pot"))
+    other = cli("run", versions.folder, "--json").json["run"]
+    said = cli("explain", f"{first}:old", f"{other}:new")
+    assert said.code == 2
+    assert "have different data, and their texts are not kept" in said.err
 
 
 @pytest.mark.parametrize(

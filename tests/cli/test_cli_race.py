@@ -68,6 +68,7 @@ def test_a_race_says_who_left_and_what_was_saved(racing: Lab, cli: Callable) -> 
     assert "95 % confidence, on these 48 samples" in said.out
     again = cli("front", "last")
     assert again.out.splitlines()[:10] == said.out.splitlines()[:10]
+    assert cli("compare").out.startswith("a race decides by rounds, not by pairs: name two variants, paretoken compare")
 
 
 def test_the_front_is_drawn(racing: Lab, cli: Callable) -> None:

@@ -277,6 +277,18 @@ def test_a_single_variant_has_nothing_to_be_compared_with(lab: Lab, cli: Callabl
     assert cli("report").code == 0
 
 
+def test_compare_without_pairs_says_why_and_what_to_do(lab: Lab, cli: Callable) -> None:
+    lab.edit("plan:\n  abtest:\n    control: long\n    treatment: [terse]\n", "")
+    lab.edit("maximize: [contains]", "maximize: [max_chars]")
+    assert cli("run", "lab").code == 0
+    said = cli("compare", "last")
+    assert said.out.startswith('only "terse" is on the front: name two variants, paretoken compare last A B\n')
+    assert 'against "long"' in cli("compare", "last", "long", "terse").out
+    lab.edit("maximize: [max_chars]", "maximize: [max_chars]\nsubject_to: {contains: '>= 2'}")
+    assert cli("run", "lab").code == 0
+    assert cli("compare", "last").out.startswith("no variant is on the front: name two variants")
+
+
 def test_mlflow_follows_the_run(lab: Lab, cli: Callable) -> None:
     lab.edit("plan:\n", 'track: {mlflow: "sqlite:///mlruns/mlflow.db"}\nplan:\n')
     said = cli("run", "lab", "--limit", "2")

@@ -107,10 +107,38 @@ def test_recognised_pieces_joined_are_the_template(template: str) -> None:
          ["role", "context", "", "format", "constraints"]),
         ("【示例】\n例1：杯子\n例2：台灯\n\n【要求】\n简短。\n\n【任务】\n{{ input }}",
          ["examples", "constraints", ""]),
+        ("## Examples\nInput: kettle\nOutput: A kettle.\nWrite at most two sentences.\n"
+         "Do not invent anything. Keep all numbers.\n\n## Task\n{{ input }}",
+         ["examples", "format", "constraints", ""]),
+        ("示例：\n输入：水壶\n输出：一只水壶。\n请用一段话输出，不超过40字。\n注意：不要编造任何内容\n\n{{ input }}",
+         ["examples", "format", "constraints", ""]),
+        ("示例：水壶，一只水壶。\n请用一段话输出，不超过40字。\n注意：不要编造任何内容\n\n请写：{{ input }}",
+         ["examples", "format", "constraints", ""]),
+        ("Examples:\nInput: a\nOutput: b\n\nDo not lie.\n\nInput: {{ input }}\nOutput:",
+         ["examples", "constraints", ""]),
+        ("Input: a\nOutput: b\nUse at most 9 words.\n\nInput: {{ input }}\nOutput:", ["examples", "format", ""]),
     ],
 )  # fmt: skip
 def test_what_is_recognised(template: str, segments: list[str]) -> None:
     assert [segment for segment, _ in recognise(template)] == segments
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        "Input: iron\nOutput: An iron.\nDo not touch it.\n\nInput: mug\nOutput: A mug.",
+        "Input: iron\nOutput:\nDo not touch a hot iron.",
+        "Input: iron\nOutput: An iron.\nIt is hot.\nDo not touch it.",
+        "Input: mug\nOutput: A mug.\nIt is white.\n\nInput: iron\nOutput: An iron.\nDo not touch it.",
+        "Copy: A mug.\nStyle: plain\n\nCopy: An iron.\nStyle: warm",
+        "A hot iron.\nDo not touch it.",
+        "Input: iron\nOutput: An iron\nnever to be touched.",
+        "- Input: iron\n- Do not touch it.",
+    ],
+)
+def test_what_may_be_part_of_an_example_stays_with_it(examples: str) -> None:
+    template = f"## Examples\n{examples}\n\n## Task\n{{{{ input }}}}"
+    assert recognise(template) == [("examples", f"## Examples\n{examples}\n\n"), ("", "## Task\n{{ input }}")]
 
 
 @pytest.mark.parametrize(

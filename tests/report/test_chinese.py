@@ -91,6 +91,27 @@ def test_every_segment(cost, quality):
         assert ("“role”" in said) == (n_examples is None)
 
 
+def test_a_segment_that_lowers_a_metric_is_told_without_signs_and_without_the_bootstrap():
+    tokens = Pairs(np.full(48, 90.0), np.full(48, 60.0), np.arange(48), 48)
+    better = PairedDifference("chrf", 0.95, 48, 0.5, 0.5386, 0.0386, 0.0384, 0.0389, 0.07, 0.06, 0.08, 0.0, None,
+                              (Doubt("few", 3, 48, 0.0385, 0.0389), Doubt("missing", 2, 50)))  # fmt: skip
+    without = replace(comparison("better", "better"), quality=(Judgement(better, "better", None),))
+    found = SegmentEffect.of("role", None, without, tokens)
+    assert ", and lowers chrf by 0.0386 [0.0384, 0.0389]: may go;" in found.sentence
+    assert found.sentence.endswith(
+        "; mind: list_usd: the differences are skewed, so the interval may hold less often than it says"
+        "; mind: chrf: only 3 of 48 pairs differ, so the interval may hold less often than it says; "
+        "2 of 50 samples lack a value and are left out"
+    )
+    assert "，使 chrf 降低 0.0386 [0.0384, 0.0389]：可以去掉；" in (said := chinese.segment(found))
+    assert {n.lstrip("+") for n in numbers(found.sentence)} == {n.lstrip("+") for n in numbers(said)}
+    both = replace(without, quality=(*without.quality, comparison("better", "better").quality[0]))
+    assert (
+        ", and buys +0.001 rouge_l [+0.0008, +0.0012] and lowers chrf by"
+        in SegmentEffect.of("role", None, both, tokens).sentence
+    )
+
+
 @pytest.mark.parametrize("kind", ["missing", "asymptotic", "few", "skewed"])
 def test_every_doubt(kind):
     found = Doubt(kind, 3, 48, -0.5, 0.25)

@@ -21,6 +21,7 @@ from paretoken.analysis.driver_shares import Drivers
 from paretoken.analysis.drivers import FEWEST_GROUPS, explain_drivers
 from paretoken.analysis.features import build_features
 from paretoken.analysis.results import Results
+from paretoken.analysis.verdict import percent
 from paretoken.core.errors import SpecError
 from paretoken.records import Database
 from paretoken.report.page import render_page, save_page
@@ -202,12 +203,23 @@ def test_the_verdict_comes_first_and_its_numbers_are_those_of_the_comparison(mak
     won = make("won")
     (best,) = won.comparisons
     assert best.verdict == "cheaper, better"
-    size = f"{100 * abs(best.cost.difference.relative):.2g}\u00a0%"
+    size = f"{percent(abs(best.cost.difference.relative))}\u00a0%"
     lead = f"“{best.treatment}” is {size} cheaper than “{best.control}” and better."
     assert lead in Reader(render_page(won)).text()
     assert f"便宜 {size.replace(chr(160), '')}，而且更好。" in Reader(render_page(won, "zh")).text()
     for comparison in results.comparisons:
         assert comparison.sentence[1:] in page
+
+
+def test_what_is_free_is_100_percent_cheaper_and_what_is_nearly_free_is_not(tmp_path, write, arm):
+    for rate, size in (("0", "100"), ("0.0008", "99.5")):
+        path = tmp_path / f"{size}.db"
+        write(path, (arm("verbose", quality=0.7, output_tokens=120), arm("terse", quality=0.76, rate=rate)))
+        results = opened(path)
+        assert f"{size} % cheaper" in results.verdicts[0]
+        assert f"“terse” is {size}\u00a0% cheaper" in Reader(render_page(results)).text()
+        assert f"−{size}\u00a0%" in Reader(render_page(results)).text()
+        assert f"便宜 {size}%" in Reader(render_page(results, "zh")).text()
 
 
 def test_a_winner_of_the_selection_is_none_until_held_out_samples_confirm_it(tmp_path, write_test, arm):
@@ -223,6 +235,22 @@ def test_a_winner_of_the_selection_is_none_until_held_out_samples_confirm_it(tmp
     assert (
         '<p class="lead open">“terse” is cheaper than “verbose” and not worse on the samples of the selection' in page
     )
+
+
+def test_what_is_decided_comes_before_what_is_open(tmp_path, write_test, arm):
+    better = write_test(tmp_path / "a.db", (arm("verbose", quality=0.6), arm("terse", quality=0.9)), n=60, mode="fixed")
+    assert better.comparisons[0].verdict == "undecided, better"
+    assert '<p class="lead open">“terse” against “verbose”: better on bertscore_f1; still open: cost.' in render_page(
+        better
+    )
+    assert "“terse”对比“verbose”：bertscore_f1 更好；尚无定论：成本。" in render_page(better, "zh")
+    arms = (arm("verbose", quality=0.7, output_tokens=120), arm("terse", quality=0.67))
+    cheaper = write_test(tmp_path / "b.db", arms, n=60, mode="fixed")
+    assert cheaper.comparisons[0].verdict == "cheaper, undecided"
+    assert "“terse” against “verbose”: cheaper; still open: bertscore_f1." in render_page(cheaper)
+    few = write_test(tmp_path / "c.db", arms, n=6, mode="fixed")
+    assert "Nothing is decided against “verbose” yet." in render_page(few)
+    assert "与“verbose”相比，目前尚无定论。" in render_page(few, "zh")
 
 
 @pytest.mark.parametrize(("content", "kept"), [("full", True), ("hash", False), ("none", False)])

@@ -71,6 +71,20 @@ def test_a_grid_compares_the_front_with_its_best_variant(tmp_path: Path, write: 
     assert comparison.quality[0].difference.level == pytest.approx(1 - 0.05 / open_questions)
 
 
+def test_a_stopped_grid_is_judged_on_the_samples_that_all_have_answered(
+    tmp_path: Path, write: Callable[..., None], arm: Callable[..., Any]
+) -> None:
+    first = arm("verbose", quality=0.71, asked=24)
+    second = arm("terse", quality=0.706, output_tokens=80, latency_s=0.9, asked=16)
+    write(tmp_path / "r.db", (first, second), n=54, plan={"kind": "grid"}, status="stopped")
+    with Database(tmp_path / "r.db") as database:
+        results = Results.load(database, "last")
+    assert [s.summary.n for s in results.standings] == [24, 16], "what is shown are all answers"
+    by_all = [s.value("bertscore_f1") or 0.0 for s in results.summaries]
+    assert by_all[1] > by_all[0], "the samples that one of them lacks are hard"
+    assert [s.on_front for s in results.standings] == [True, False]
+
+
 def test_variants_are_found_by_label_or_id(results: Results) -> None:
     id_ = results.variant_id("terse")
     assert results.variant_id(id_) == id_

@@ -8,9 +8,10 @@ from functools import cached_property
 from html import escape
 from itertools import combinations
 from math import factorial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from paretoken.analysis.bills import bills_of
+from paretoken.analysis.verdict import percent
 from paretoken.core.errors import SpecError
 from paretoken.core.usage import from_pico
 
@@ -103,7 +104,7 @@ class Explanation:
         else:
             word = "dearer" if self.difference > 0 else "cheaper"
             if self.cost_a:
-                size = f"{_percent(abs(self.difference) / self.cost_a)} % {word}"
+                size = f"{percent(float(abs(self.difference) / self.cost_a))} % {word}"
                 unit = self.cost_a / 100
                 points = [(f"{self._points(f.usd, unit)} points", self.words(f)) for f in moved]
             else:
@@ -181,7 +182,8 @@ def explain(a: tuple[Results, str], b: tuple[Results, str]) -> Explanation:
         b: What it is compared with.
 
     Raises:
-        SpecError: There is no such variant, the two are one, or no call was answered by both.
+        SpecError: There is no such variant, the two are one, no call was answered by both, or nobody can say whether
+            two runs had the same inputs.
     """
     (run_a, name_a), (run_b, name_b) = a, b
     id_a, id_b = run_a.variant_id(name_a), run_b.variant_id(name_b)
@@ -314,21 +316,27 @@ def _tokens(bills: Sequence[Bill]) -> Tokens:
 
 
 def _same_inputs(a: Results, b: Results) -> Callable[[str], bool]:
-    """Whether a sample of one run has the same input in another."""
-    if a.run.id == b.run.id:
+    """Whether a sample of one run has the same input in another; where texts are not kept, the data must be the same.
+
+    Raises:
+        SpecError: Texts are not kept, and the runs have other data.
+    """
+    first, second = ({id_: body.get("input") for id_, body in results.samples.items()} for results in (a, b))
+    data, other = (cast("Mapping[str, Any]", results.run.lock["dataset"])["hash"] for results in (a, b))
+    if data == other:
         return lambda _: True
-    first, second = a.samples, b.samples
-    return lambda id_: first.get(id_, {}).get("input") == second.get(id_, {}).get("input")
+    if None in (*first.values(), *second.values()):
+        raise SpecError(
+            f"{a.run.id} and {b.run.id} have different data, and their texts are not kept: nobody can say which inputs "
+            "are the same.",
+            fix="Compare runs of the same data, or run both with store: {content: full}.",
+        )
+    return lambda id_: first.get(id_) == second.get(id_)
 
 
 def _alike(chars: float, others: float) -> bool:
     """Whether texts have the same length, so that another number of tokens is the tokeniser's doing."""
     return chars > 0 and abs(others / chars - 1) < 0.005
-
-
-def _percent(rate: Decimal) -> str:
-    value = 100 * float(rate)
-    return f"{value:.0f}" if value >= 1 else f"{value:.1g}"
 
 
 def _signed(rate: float) -> str:

@@ -169,12 +169,13 @@ class Results:
     def standings(self) -> list[Standing]:
         """The Pareto standing of every variant that has records.
 
-        Where an A/B test let some variants go early, who beats whom is judged on the samples that all have answered.
+        Where some have answered more samples than others, as in a run that was stopped or an A/B test that let some go
+        early, who beats whom is judged on the samples that all have answered; a race has its own rules.
         """
         own = {summary.variant: summary for summary in self.summaries}
         if self.race is not None:
             return with_departures(find_front(self.summaries, self.objectives), self.race.departures)
-        if self.test is None or len({summary.n for summary in self.summaries}) < 2:
+        if len({summary.n for summary in self.summaries}) < 2:
             return find_front(self.summaries, self.objectives)
         common = summarize(self.table.common(), self.labels)
         judged = common if len(common) == len(own) else self.summaries

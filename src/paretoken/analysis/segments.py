@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paretoken.analysis.abtest import WON
-from paretoken.analysis.verdict import needs_words
+from paretoken.analysis.verdict import needs_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,18 @@ class Gain(NamedTuple):
         low = "-inf" if self.low is None else f"{self.low:+.3g}"
         high = "inf" if self.high is None else f"{self.high:+.3g}"
         return f"[{low}, {high}]"
+
+    @property
+    def lowers(self) -> bool:
+        """Whether it is a loss, shown or not."""
+        return self.value is not None and self.value < 0
+
+    @property
+    def loss(self) -> str:
+        """By how much it lowers a quantity: `0.03 [0.01, 0.05]`."""
+        low = "-inf" if self.high is None else f"{0.0 - self.high:.3g}"
+        high = "inf" if self.low is None else f"{0.0 - self.low:.3g}"
+        return f"{0.0 - (self.value or 0.0):.3g} [{low}, {high}]"
 
     @property
     def shown(self) -> bool:
@@ -132,26 +144,36 @@ class SegmentEffect:
         of = "inputs like these" if c.population == "beyond" else f"these {c.whole} samples"
         counts = f"n = {c.n} of {c.planned}" if c.n < c.planned else f"n = {c.n}"
         told = f"{self.subject} {self._costs(s)}, and {self._buys(s)}: {self._pays(s)}; on {of} ({counts})"
-        return "; mind: ".join((told, *c.warnings))
+        return "; mind: ".join((told, *self._doubts()))
+
+    def _doubts(self) -> list[str]:
+        """Why intervals are less sure than they look, without the numbers of the comparison, which is the other way."""
+        judged = self.without.judged
+        return [
+            f"{j.difference.name}: {'; '.join(doubt.words.partition('; ')[0] for doubt in j.difference.doubts)}"
+            for j in judged
+            if j.difference.doubts
+        ]
 
     def _costs(self, s: str) -> str:
-        of_input = "an unknown share" if self.input_share is None else _percent(self.input_share)
+        of_input = "an unknown share" if self.input_share is None else f"{percent(self.input_share)} %"
         told = f"cost{s} {of_input} of input tokens"
         share, answers = self.cost_share, self.output_tokens
         if share.value is not None and self.saves:
-            told += f", but save{s} {_percent(-share.value)} of the bill{_percents(*share[:0:-1], sign=-1)}"
+            told += f", but save{s} {percent(-share.value)} % of the bill{_percents(*share[:0:-1], sign=-1)}"
         elif share.value is not None:
-            told += f" and {_percent(share.value)} of the bill{_percents(*share[1:])}"
+            told += f" and {percent(share.value)} % of the bill{_percents(*share[1:])}"
         if answers.value is not None and answers.shown:
             way = "longer" if answers.value > 0 else "shorter"
             told += f" (answers are {abs(answers.value):.1f} tokens {way} with {'it' if s else 'them'})"
         return told
 
     def _buys(self, s: str) -> str:
-        known = [
-            f"{gain.value:+.3g} {name} {gain.interval}" for name, gain in self.metrics.items() if gain.value is not None
-        ]
-        return f"buy{s} {', '.join(known) or 'nothing that is measured'}"
+        known = {name: gain for name, gain in self.metrics.items() if gain.value is not None}
+        bought = [f"{g.value:+.3g} {name} {g.interval}" for name, g in known.items() if not g.lowers]
+        told = [f"buy{s} {', '.join(bought)}"] if bought else []
+        told += [f"lower{s} {name} by {g.loss}" for name, g in known.items() if g.lowers]
+        return " and ".join(told) or f"buy{s} nothing that is measured"
 
     def _pays(self, s: str) -> str:
         words = self.verdict if s else self.verdict.replace("earns its", "earn their")
@@ -189,13 +211,7 @@ def _less(value: float | None) -> float | None:
     return None if value is None else 0.0 - value
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if abs(share) >= 0.0995 else f"{100 * share:.1f} %"
-
-
 def _percents(low: float | None, high: float | None, sign: int = 1) -> str:
     if low is None or high is None:
         return ""
-    ends = (sign * low, sign * high)
-    digits = 0 if min(map(abs, ends)) >= 0.0995 else 1
-    return " [{}, {}]".format(*(f"{100 * end:+.{digits}f}" for end in ends))
+    return " [{}, {}]".format(*(f"{'-' if end < 0 else '+'}{percent(abs(end))}" for end in (sign * low, sign * high)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from paretoken.analysis.power import samples_needed
@@ -251,7 +252,7 @@ def _cost_words(judgement: Judgement) -> str:
         least, most = sorted((abs(cost.low), abs(cost.high)))
         return f"{word} by ${abs(cost.difference):.3g} a call ({level} ${least:.3g} to ${most:.3g})"
     least, most = sorted((abs(cost.relative_low), abs(cost.relative_high)))
-    return f"{_percent(abs(cost.relative))} % {word} ({level} {_percent(least)} to {_percent(most)} %)"
+    return f"{percent(abs(cost.relative))} % {word} ({level} {percent(least)} to {percent(most)} %)"
 
 
 def _quality_words(judgement: Judgement) -> str:
@@ -265,6 +266,15 @@ def _quality_words(judgement: Judgement) -> str:
     return f"{word} on {d.name} {numbers}"
 
 
-def _percent(rate: float) -> str:
-    """Whole percents, or one decimal near 0 and 1, where whole ones would hide the size."""
-    return f"{100 * rate:.1f}" if rate < 0.0995 or 0.985 <= rate < 1.015 else f"{100 * rate:.0f}"
+def percent(rate: float) -> str:
+    """A rate in percent, as every sentence writes it, without the sign.
+
+    Whole percents; one decimal below 10 and near 100, where whole ones would hide the size; and as many as it takes
+    for nothing else to read as 0 or 100.
+    """
+    value = 100 * rate
+    if abs(value) < 0.1:
+        return f"{value + 0.0:.1g}"
+    if abs(value) == 100 or 9.95 <= abs(value) < 98.5 or abs(value) >= 101.5:
+        return f"{value:.0f}"
+    return next(told for digits in count(1) if abs(float(told := f"{value:.{digits}f}")) != 100)

@@ -199,7 +199,7 @@ def compare(
             body["prompt_segment"] = effect.body()
         return print_json(bodies)
     if not pairs:
-        say("there is nothing to compare: fewer than two variants have answers")
+        say(_nothing_to_compare(results, run))
     for pair in pairs:
         say(pair.sentence)
         print_rows(difference_rows(pair))
@@ -212,6 +212,17 @@ def compare(
         print_rows(segment_rows(results), title="by tag (for exploring: no claim is made)")
         print_rows(noise_rows(results), title="where the noise comes from (variances of the difference)")
     return None
+
+
+def _nothing_to_compare(results: Results, run: str) -> str:
+    """Why there are no pairs, and what to do."""
+    if len(results.summaries) < 2:
+        return "there is nothing to compare: fewer than two variants have answers"
+    fix = f"name two variants, paretoken compare {run} A B"
+    if results.race is not None:
+        return f"a race decides by rounds, not by pairs: {fix}"
+    front = [f'only "{standing.summary.label}"' for standing in results.standings if standing.on_front]
+    return f"{front[0] if front else 'no variant'} is on the front: {fix}"
 
 
 def front(run: RunName = "last", as_json: Json = False) -> None:

@@ -6,6 +6,7 @@ Whatever is not recognised, or names a variable, is the task: it belongs to no s
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ _OPENINGS = {
     "examples": r"(here (are|is) )?((a|an|the|some|one|two|three|few|several|worked) )*examples?\b|for example\b|e\.g\."
     "|例如|比如|示例|例子|以下是.{0,6}(示例|例子)|例[一二三四五六七八九十\\d]",
     "format": r"(answer|respond|reply|return|output|format)\b.*\b(in|as|with|only|using|just)\b|use (at most|no more)\b"
-    r"|in (at most|no more than)\b|(at most|no more than)\b"
-    "|请?(仅|只)?(输出|返回)|请?(用|以|按).{0,12}(格式|形式|要点|列表)|(全文)?不超过|请?控制在",
+    r"|((write|give|keep to|in|with) )?(at most|no more than)\b"
+    "|请?(仅|只)?(输出|返回)|请?(用|以|按).{0,12}(格式|形式|要点|列表)|请用[^，。]{0,12}(输出|回答)|(全文)?不超过|请?控制在",
     "constraints": r"(please )?(do not|don't|never|avoid|always|must|make sure|be sure|ensure|keep|stay)\b"
     "|(请)?(不要|不得|不能|禁止|必须|务必|切勿|勿|避免|确保|注意)",
 }
+_ENDS = ("format", "constraints")
+"""What may follow examples without a heading."""
 _DYNAMIC = re.compile(r"\{[{%]")
 _HEADING = re.compile(
     r"[ \t]*(?:#{1,6}[ \t]+(?P<a>.+?)#*|\*\*(?P<b>[^*]+)\*\*[:：]?|【(?P<c>[^】]+)】[:：]?|<(?P<d>[\w -]+)>)[ \t]*\n?"
@@ -53,14 +56,15 @@ def recognise(template: str) -> list[tuple[str, str]]:
 
     A heading speaks for all that follows up to the next one; a label such as `Rules:` for its own paragraph, or the
     next, and `Examples:` for all examples. Without them a paragraph of examples is one piece, and of other paragraphs
-    every sentence that begins a line is looked at for itself.
+    every sentence that begins a line is looked at for itself. Examples end where format or constraints begin after the
+    last of them.
     """
     found: list[tuple[str, str]] = []
     paragraphs = list(_paragraphs(template))
     shapes = {_labels(text) for text in paragraphs if _DYNAMIC.search(text)}
     group: str | None = None  # what the latest heading announced
     alone = label = False  # the latest piece is nothing but that heading; it is a label
-    for paragraph in paragraphs:
+    for i, paragraph in enumerate(paragraphs):
         first, _, body = paragraph.partition("\n")
         heading = _heading(first)
         if heading is not None:
@@ -70,6 +74,10 @@ def recognise(template: str) -> list[tuple[str, str]]:
                 if alone:
                     found[-1] = (TASK, found[-1][1])
                 found.append((TASK, paragraph))
+            elif group == "examples" and (end := _end_of_examples(found, paragraph, paragraphs[i + 1 :])) is not None:
+                found += [("examples", paragraph[:end]), *((_opening(run), run) for run in _runs(paragraph[end:]))]
+                group = None
+                continue
             else:
                 found.append((group, paragraph))
             alone = heading is not None and not body.strip()
@@ -77,7 +85,9 @@ def recognise(template: str) -> list[tuple[str, str]]:
             if ends or _CLOSED.search(paragraph) or (found[-1][0] == TASK and group != TASK):
                 group = None
         elif _is_example(paragraph, shapes):
-            found.append(("examples", paragraph))
+            end = _end_of_examples(found, paragraph, paragraphs[i + 1 :])
+            found.append(("examples", paragraph[:end]))
+            found += [] if end is None else [(_opening(run), run) for run in _runs(paragraph[end:])]
         else:
             found += [(_opening(run), run) for run in _runs(paragraph)]
     return _joined(found)
@@ -135,6 +145,43 @@ def _is_example(paragraph: str, shapes: set[tuple[str, ...]]) -> bool:
         return False
     labels = _labels(paragraph)
     return (len(labels) > 1 and labels in shapes) or _opening(paragraph) == "examples"
+
+
+def _end_of_examples(found: list[tuple[str, str]], paragraph: str, later: list[str]) -> int | None:
+    """Where in a paragraph of examples format or constraints begin; None where nothing says so for sure.
+
+    They do at the beginning of the line after the last labelled one, such as `Output: A kettle.`, if every example has
+    its texts on the lines of their labels, so that this line cannot be more of the text above it, and none follows.
+
+    Args:
+        found: What was found before it, its examples last.
+        paragraph: Any of the examples, up to the next heading.
+        later: The paragraphs that follow.
+    """
+    if (heading := _HEADING.match(paragraph)) is not None and heading["d"]:
+        return None
+    if all(_opening(line) not in _ENDS for line in paragraph.splitlines()):
+        return None
+    names = [name for text in (*(text for _, text in found), paragraph, *later) for name in _labels(text)]
+
+    def is_labelled(line: str) -> bool:
+        label = _LABEL.match(line)
+        return label is not None and (_heading(f"{label[1]}:") not in _ENDS or names.count(label[1]) > 1)
+
+    ahead = takewhile(lambda text: _heading(text.partition("\n")[0]) is None, later)
+    if any(is_labelled(line) for text in ahead if not _DYNAMIC.search(text) for line in text.splitlines()):
+        return None
+    shown = "".join(text for _, text in reversed([*takewhile(lambda piece: piece[0] == "examples", reversed(found))]))
+    lines = f"{shown}{paragraph}".splitlines(keepends=True)
+    labelled = [k for k, line in enumerate(lines) if is_labelled(line)]
+    if not labelled or _LABEL_ALONE.fullmatch(lines[labelled[-1]]):
+        return None
+    others = [k for k, line in enumerate(lines) if k > labelled[0] and k not in labelled and line.strip()]
+    if not others or others[0] < labelled[-1]:
+        return None
+    first, at = lines[others[0]].lstrip(), sum(map(len, lines[: others[0]])) - len(shown)
+    clear = not first[0].islower() and not _ITEM.match(first) and _opening(first) in _ENDS
+    return at if clear and at >= 0 else None
 
 
 def _labels(paragraph: str) -> tuple[str, ...]:

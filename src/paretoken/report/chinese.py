@@ -8,6 +8,7 @@ from paretoken.analysis.abtest import RELABELLINGS, WON
 from paretoken.analysis.agreement import NOTABLE
 from paretoken.analysis.difference import MIN_PAIRS
 from paretoken.analysis.raced import MOST_NAMED
+from paretoken.analysis.verdict import percent as percent_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,14 +100,16 @@ def segment(found: SegmentEffect) -> str:
         told += f"，{word}账单的 {percent(sign * cost.value)}{interval}"
     if answers.value is not None and answers.shown:
         told += f"（有它时回答{'长' if answers.value > 0 else '短'} {abs(answers.value):.1f} 个令牌）"
-    bought = [
-        f"{gain.value:+.3g} {name} {gain.interval}" for name, gain in found.metrics.items() if gain.value is not None
-    ]
+    known = {name: gain for name, gain in found.metrics.items() if gain.value is not None}
+    bought = [f"{g.value:+.3g} {name} {g.interval}" for name, g in known.items() if not g.lowers]
+    buys = [f"换来 {'、'.join(bought)}"] if bought else []
+    buys += [f"使 {name} 降低 {g.loss}" for name, g in known.items() if g.lowers]
     needs = f"（{_needs(c)}）" if found.verdict == "undecided" else ""
     of = "这类输入" if c.population == "beyond" else f"这 {c.whole} 个样本"
     counts = f"n = {c.n}，计划 {c.planned}" if c.n < c.planned else f"n = {c.n}"
-    told += f"，换来 {'、'.join(bought) or '无可度量的东西'}：{_PAYS[found.verdict]}{needs}；就{of}而言（{counts}）"
-    return "；注意，".join((told, *_minds(c)))
+    told += f"，{'，'.join(buys) or '换来无可度量的东西'}：{_PAYS[found.verdict]}{needs}；就{of}而言（{counts}）"
+    doubted = [j.difference for j in c.judged if j.difference.doubts]
+    return "；注意，".join((told, *(f"{d.name}：{'；'.join(map(_why_doubted, d.doubts))}" for d in doubted)))
 
 
 def _minds(c: Comparison) -> list[str]:
@@ -171,13 +174,18 @@ def _doubts(d: PairedDifference) -> str:
 
 
 def doubt(found: Doubt) -> str:
-    """What makes an interval less sure than it looks."""
+    """What makes an interval less sure than it looks, and what the bootstrap gives for it."""
+    bootstrap = f"；自助法（BCa）给出 [{found.low:+.3g}, {found.high:+.3g}]" if found.kind in ("few", "skewed") else ""
+    return _why_doubted(found) + bootstrap
+
+
+def _why_doubted(found: Doubt) -> str:
     if found.kind == "missing":
         return f"{found.of} 个样本中有 {found.n} 个缺值，已略去"
     if found.kind == "asymptotic":
         return "区间是渐近的：样本很多时才成立"
     why = f"{found.of} 对中只有 {found.n} 对不同" if found.kind == "few" else "差值分布偏斜"
-    return f"{why}，区间的实际把握可能低于所称；自助法（BCa）给出 [{found.low:+.3g}, {found.high:+.3g}]"
+    return f"{why}，区间的实际把握可能低于所称"
 
 
 def standing(found: Standing) -> str:
@@ -317,8 +325,8 @@ def _interval(found: tuple[float, float, float]) -> str:
 
 
 def percent(rate: float) -> str:
-    """Whole percents, or one decimal near 0 and 1, where whole ones would hide the size."""
-    return f"{100 * rate:.1f}%" if rate < 0.0995 or 0.985 <= rate < 1.015 else f"{100 * rate:.0f}%"
+    """A rate in percent, as every sentence writes it."""
+    return f"{percent_words(rate)}%"
 
 
 def _some(names: Sequence[str]) -> str:

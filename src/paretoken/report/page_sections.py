@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.abtest import WON
+from paretoken.analysis.verdict import percent
 from paretoken.core.usage import ZERO
 from paretoken.report import chinese
 from paretoken.report.cautions import score_cautions, shown
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from paretoken.report.page_words import Words
 
 Section = dict[str, Any]
+_OPEN = ("undecided", "cannot tell")
 WIDE, NARROW = (760, 430), (360, 330)
 """Sizes of the Pareto picture on a screen and on a phone [px]."""
 
@@ -99,11 +101,31 @@ def _lead(results: Results, say: Words) -> str:
             return say("lead.unconfirmed", a=best.control, b=best.treatment)
         best = results.confirmation or best
         relative = None if best.cost is None else best.cost.difference.relative
-        size = "" if relative is None else say.percent(f"{100 * abs(relative):.2g}")
+        size = "" if relative is None else say.percent(percent(abs(relative)))
         quality = say(f"quality.{best.verdict.partition(', ')[2] or 'none'}")
         return say("lead.won", a=best.control, b=best.treatment, size=size, quality=quality)
-    open_ = all("undecided" in c.verdict or "cannot tell" in c.verdict for c in compared)
-    return say("lead.open" if open_ else "lead.none", a=compared[0].control)
+    if not all("undecided" in c.verdict or "cannot tell" in c.verdict for c in compared):
+        return say("lead.none", a=compared[0].control)
+    return _part_lead(max(compared, key=lambda c: sum(j.finding not in _OPEN for j in c.judged)), say)
+
+
+def _part_lead(c: Comparison, say: Words) -> str:
+    """What is decided of a comparison that is not, and what is open."""
+    decided = [_decided(j, say) for j in c.judged if j.finding not in _OPEN]
+    if not decided:
+        return say("lead.open", a=c.control)
+    open_ = [say("lead.cost") if j is c.cost else j.difference.name for j in c.judged if j.finding in _OPEN]
+    both = {"decided": say("lead.and").join(decided), "open": say("lead.and").join(open_)}
+    return say("lead.part", a=c.control, b=c.treatment, **both)
+
+
+def _decided(judgement: Judgement, say: Words) -> str:
+    is_cost, finding = judgement.difference.name == "list_usd", judgement.finding
+    if is_cost and finding in ("better", "worse"):
+        return say("finding.cheaper" if finding == "better" else "finding.dearer")
+    return say(
+        "lead.on", finding=say(f"finding.{finding}"), name=say("lead.cost") if is_cost else judgement.difference.name
+    )
 
 
 def _race_lead(race: RaceOutcome, labels: Mapping[str, str], say: Words) -> str:
@@ -156,12 +178,16 @@ def _tiles(results: Results, say: Words, pair: tuple[str, str]) -> list[dict[str
         before, after = a.value(name), b.value(name)
         if before is None or after is None:
             continue
-        change = say.percent(f"{100 * (after / before - 1):+.0f}".replace("-", "−")) if before > 0 else ""
+        change = say.percent(_signed(after / before - 1)) if before > 0 else ""
         tiles.append(
             {"title": title, "value": _quantity(name, after), "before": say("from", value=_quantity(name, before)),
              "change": change}
         )  # fmt: skip
     return tiles[:4]
+
+
+def _signed(rate: float) -> str:
+    return f"{'−' if rate < 0 else '+'}{percent(abs(rate))}"
 
 
 def _quantity(name: str, value: float) -> str:

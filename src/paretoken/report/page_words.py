@@ -48,6 +48,13 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Nothing is decided against “{a}” yet.",
         "与“{a}”相比，目前尚无定论。",
     ),
+    "lead.part": (
+        "“{b}” against “{a}”: {decided}; still open: {open}.",
+        "“{b}”对比“{a}”：{decided}；尚无定论：{open}。",
+    ),
+    "lead.on": ("{finding} on {name}", "{name} {finding}"),
+    "lead.cost": ("cost", "成本"),
+    "lead.and": (", ", "、"),
     "lead.alone": (
         "There is one variant: there is nothing to compare it with.",
         "只有一个方案：没有可以比较的对象。",
