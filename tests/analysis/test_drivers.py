@@ -83,8 +83,8 @@ def test_effects_are_measured_from_the_mean_call(few_refits):
     found = fit_drivers(features, cost)
     assert np.abs(found.values.mean(axis=0)).max() < 1e-15
     assert found.base == pytest.approx(cost.mean(), rel=0.03)
-    for driver in ("prompt", "model"):
-        assert sum(e.effect for e in found.effects if e.driver == driver) == pytest.approx(0, abs=0.1 * USD)
+    for driver in ("prompt", "model"):  # every level as often as another, but for the drawing of calls
+        assert sum(e.effect for e in found.effects if e.driver == driver) == pytest.approx(0, abs=0.3 * USD)
 
 
 def test_a_rare_level_has_an_interval_or_none(few_refits, monkeypatch):

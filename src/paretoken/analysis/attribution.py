@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 FOLDS = 5
-MOST_TREES = 60
+MOST_TREES = 30
 WORTH_MORE_TREES = 0.02
 """Loss of R² that more trees are worth: few trees see the strong drivers, and only a part of the weak ones."""
 MOST_STRETCHED = 1.5
@@ -97,7 +97,7 @@ class Surrogate:
         centre, spread = float(target.mean()), float(target.std()) or 1.0
         leaf = int(np.clip(len(target) // 10, 5, 40))
         model = HistGradientBoostingRegressor(
-            max_iter=trees, learning_rate=0.2, max_leaf_nodes=15, min_samples_leaf=leaf, early_stopping=False,
+            max_iter=trees, learning_rate=0.3, max_leaf_nodes=15, min_samples_leaf=leaf, early_stopping=False,
             random_state=seed,
         )  # fmt: skip
         with _one_thread():
