@@ -136,10 +136,10 @@ def fit_drivers(
     notes = []
     whole = len(values)
     if whole > MOST_FITTED:
-        kept = _draw(whole, MOST_FITTED, names, sample, rng)
+        kept = _draw(groups, MOST_FITTED, names, sample, rng)
         frame, groups, values = frame.iloc[kept].reset_index(drop=True), groups[kept], values[kept]
         names = [names[i] for i in kept] if names else names
-        notes.append(f"fitted on {MOST_FITTED:,} of {whole:,} calls, drawn at random")
+        notes.append(f"fitted on {len(kept):,} of {whole:,} calls, drawn at random")
     unseen = predict_unseen(frame, values, groups, seed)
     r2, left_out = _score(values, unseen.predicted, groups, rng), None
     if r2[0] < LEAST_R2 and (spikes := _find_spikes(values, unseen.predicted, groups)).any():
@@ -153,7 +153,7 @@ def fit_drivers(
             frame, values, groups, r2, n_groups = part, own, of, again, len(np.unique(of))
             unseen = without
     unit = TARGETS.get(target, "")
-    chosen = _draw(len(values), MOST_EXPLAINED, names, sample, rng)
+    chosen = _draw(groups, MOST_EXPLAINED, names, sample, rng)
     found = Drivers(
         where, target, unit, r2, whole, n_groups, tuple(notes), float(values.mean()), float(values.mean()),
         frame.iloc[chosen].reset_index(drop=True), dict(features.kinds), np.zeros((len(chosen), frame.shape[1])),
@@ -179,11 +179,18 @@ def fit_drivers(
 
 
 def _draw(
-    n: int, most: int, names: Sequence[tuple[str, str, int]], sample: str | None, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """At most so many of `n` rows, and those of the sample that is asked for, in order."""
+    groups: NDArray[np.int64],
+    most: int,
+    names: Sequence[tuple[str, str, int]],
+    sample: str | None,
+    rng: np.random.Generator,
+) -> NDArray[np.intp]:
+    """About so many rows of whole groups, so that levels are seen on the same inputs, and those asked for, in order."""
+    number = np.unique(groups, return_inverse=True)[1]
+    order = rng.permutation(number.max() + 1)
+    n_groups = max(1, int(np.searchsorted(np.cumsum(np.bincount(number)[order]), most, side="right")))
     asked = [i for i, name in enumerate(names) if name[0] == sample]
-    return np.union1d(rng.choice(n, min(n, most), replace=False), np.array(asked, np.int64))
+    return np.union1d(np.flatnonzero(np.isin(number, order[:n_groups])), np.array(asked, np.intp))
 
 
 def _pick_few(found: Drivers) -> NDArray[np.intp]:

@@ -42,7 +42,7 @@ def drivers(results: Results, found: Drivers) -> list[str]:
     if len(results.summaries) == 1:
         notes.append("只有一个方案：只有输入可能不同")
     if found.n > MOST_FITTED:
-        notes.append(f"从 {found.n:,} 次调用中随机抽取 {MOST_FITTED:,} 次拟合")
+        notes.append(f"从 {found.n:,} 次调用中随机抽取约 {MOST_FITTED:,} 次拟合")
     if spikes is not None:
         who = f"（{spikes.label}，样本 {spikes.sample}）" if spikes.label else ""
         notes.append(f"略去了 {spikes.n} 次调用，其中一次的 {found.target} 为 {spikes.value:.3g}{who}，是其余均值的 "
