@@ -27,7 +27,7 @@ from paretoken.report.mlflow_numbers import (
 from paretoken.report.mlflow_race import race_course_metrics, race_metrics, variant_course_metrics
 from paretoken.report.mlflow_registry import PromptBook, log_variant
 from paretoken.report.mlflow_traces import Traces
-from paretoken.report.redaction import redact
+from paretoken.report.redaction import redact, redactor
 from paretoken.report.tables import question_of, standing_words
 from paretoken.report.verdicts import course_of
 
@@ -247,9 +247,10 @@ class Projection:
         frame = self._results.frame()
         if self._lock.get("store", {}).get("content", "full") != "full":
             frame = frame.drop(columns=[name for name in _TEXTS if name in frame])
+        hide = redactor()
         for name in (*_TEXTS, "error"):
             if name in frame:
-                frame[name] = frame[name].map(redact, na_action="ignore")
+                frame[name] = frame[name].map(hide, na_action="ignore")
         first = ["sample", *_TEXTS, *self._results.metrics, "list_usd", "latency_s", "output_tokens", "error"]
         first = [name for name in first if name in frame]
         return frame[[*first, *(name for name in frame if name not in first)]]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HIDDEN = "***"
 LEAST_CHARS = 8
@@ -25,14 +28,18 @@ def redact(text: str) -> str:
     Args:
         text: Anything that may quote a key: an answer, an error, a URL.
     """
-    for name, value in os.environ.items():
-        if _names_a_key(name) and len(value) >= LEAST_CHARS:
+    return redactor()(text)
+
+
+def redactor() -> Callable[[str], str]:
+    """`redact` for many texts: the environment is read once."""
+    found = [value for name, value in os.environ.items() if _NAME.search(name.upper()) and len(value) >= LEAST_CHARS]
+
+    def hide(text: str) -> str:
+        for value in found:
             text = text.replace(value, HIDDEN)
-    if not any(hint in text for hint in _HINTS):
-        return text
-    return _KEYS.sub(lambda found: (found["before"] or found["bearer"] or "") + HIDDEN, text)
+        if not any(hint in text for hint in _HINTS):
+            return text
+        return _KEYS.sub(lambda match: (match["before"] or match["bearer"] or "") + HIDDEN, text)
 
-
-@cache
-def _names_a_key(variable: str) -> bool:
-    return _NAME.search(variable.upper()) is not None
+    return hide
