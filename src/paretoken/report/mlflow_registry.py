@@ -37,11 +37,11 @@ class PromptBook:
 
     def __init__(self, client: MlflowClient, experiment: str, experiment_id: str, question: str) -> None:
         self._client, self.name = client, plain_name(experiment)
-        self._question = question
-        self._versions: dict[str, int] = {}
-        self._read()
         registered = client.get_prompt(self.name)
-        self._crowned_at = "" if registered is None else registered.tags.get(_CROWNED, "")
+        if registered is None:
+            registered = client.create_prompt(self.name, tags={"question": question[:500]})
+        self._versions = self._known()
+        self._crowned_at = registered.tags.get(_CROWNED, "")
         client.set_prompt_tag(self.name, "_mlflow_experiment_ids", f",{experiment_id},")
 
     def register(self, prompt: str, text: str) -> None:
@@ -77,22 +77,15 @@ class PromptBook:
         if alias.lower() not in (CHAMPION, "latest") and not re.fullmatch(r"[vV]\d+", alias):  # those mean something
             self._client.set_prompt_alias(self.name, alias, self._versions[prompt])
 
-    def _read(self) -> None:
-        """Learn what is registered."""
-        from mlflow.exceptions import MlflowException
-
+    def _known(self) -> dict[str, int]:
+        """Versions that are registered, by `name@hash`."""
+        found: dict[str, int] = {}
         token: str | None = None
         while True:
-            try:
-                page = self._client.search_prompt_versions(self.name, page_token=token)
-            except MlflowException:  # there is none yet
-                self._client.create_prompt(self.name, tags={"question": self._question[:500]})
-                return
-            for known in page:
-                if _TAG in known.tags:
-                    self._versions[known.tags[_TAG]] = int(known.version)
+            page = self._client.search_prompt_versions(self.name, page_token=token)
+            found |= {known.tags[_TAG]: int(known.version) for known in page if _TAG in known.tags}
             if not (token := page.token):
-                return
+                return found
 
 
 def log_variant(
