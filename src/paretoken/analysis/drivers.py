@@ -49,11 +49,10 @@ def explain_drivers(results: Results, target: str = "list_usd", sample: str | No
         NothingToExplain: There is nothing to explain, or nothing to explain it by: the message says which.
     """
     if target == "quality" and target not in results.metrics:
-        wanted = [name for name in (*results.objectives.maximize, *results.metrics)
-                  if name in results.metrics and name not in results.objectives.minimize]  # fmt: skip
-        if not wanted:
+        metric = results.objectives.quality(results.metrics)
+        if metric is None:
             raise SpecError(f"{results.run.id} has no metric of which more is better.", fix="Explain list_usd.")
-        target = wanted[0]
+        target = metric
     known = (*TARGETS, *results.metrics)
     if target not in known:
         raise SpecError(f"{target!r} is nothing that {results.run.id} has.", fix=suggest(target, known))

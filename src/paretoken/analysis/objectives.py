@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LATENCY_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -28,3 +28,8 @@ class Objectives:
     def names(self) -> tuple[str, ...]:
         """All objectives, minimised ones first."""
         return (*self.minimize, *self.maximize)
+
+    def quality(self, metrics: Sequence[str]) -> str | None:
+        """Of a run's metrics the first that is maximised, or else the first that is not minimised; None without one."""
+        better = [name for name in metrics if name not in self.minimize]
+        return next((name for name in (*self.maximize, *better) if name in better), None)

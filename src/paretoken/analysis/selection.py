@@ -72,8 +72,7 @@ def _metric(results: Results, metric: str | None) -> str | None:
         SpecError: There is none of this name, or a smaller value of it is better.
     """
     if metric is None:
-        wanted = [name for name in results.metrics if name not in results.objectives.minimize]
-        return next((name for name in (*results.objectives.maximize, *wanted) if name in wanted), None)
+        return results.objectives.quality(results.metrics)
     if metric not in results.metrics:
         fix = suggest(metric, results.metrics) if results.metrics else "Its spec names no scorers."
         raise SpecError(f"{metric!r} is no metric of {results.run.id}.", fix=fix)
