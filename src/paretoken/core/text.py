@@ -1,0 +1,61 @@
+"""The one door for text: well-formed as it enters, fit for a screen as it leaves, in one form where it is compared."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(
+    r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|\Z)"  # titles, links and other strings
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, movements
+    r"|\x1b[ -/]*[0-~]?",
+    re.DOTALL,
+)
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def well_formed(text: str) -> str:
+    r"""The text with surrogate pairs joined, and halves that stand alone replaced by U+FFFD.
+
+    JSON can carry half of a pair (`"\ud83d"`), which no encoder, database or tokeniser takes.
+
+    >>> well_formed("\ud83d\ude00"), well_formed("cut \ud83d")
+    ('😀', 'cut �')
+    """
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def well_formed_json(value: object) -> object:
+    """A value read from JSON with every text in it well-formed, keys too."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [well_formed_json(item) for item in value]
+    if isinstance(value, dict):
+        return {well_formed(str(name)): well_formed_json(item) for name, item in value.items()}
+    return value
+
+
+def printable(text: str) -> str:
+    r"""The text as a terminal may show it: no escape sequences, no control characters but line ends and tabs.
+
+    Marks that turn the direction of writing are taken out too, since they can make a line read as another.
+
+    >>> printable("\x1b[31mred\x1b[0m\a")
+    'red'
+    """
+    text = well_formed(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n")))
+
+
+def comparable(text: str) -> str:
+    """The text in the one form in which texts are compared: canonically composed (NFC).
+
+    Source: Unicode Standard Annex 15.
+    """
+    return unicodedata.normalize("NFC", text)
