@@ -41,7 +41,7 @@ POLL_S = 0.2
 """How often a wait is looked at again: answers shorter than expected give tokens back, pauses get longer [s]."""
 
 
-class Quota:
+class Throttle:
     """Waits for a place, for the pace, and for what the vendor says of its own limits.
 
     Args:
@@ -129,9 +129,6 @@ class Quota:
             self._left = None
         if now >= self._paused_until:
             self._paused_until = 0.0
-        self._pause_s = PAUSE_S
-        self._used_share = 1.0  # of the tokens that requests were expected to take
-        self._noted = 0
         used_up = self._left is not None and self._left <= 0
         return max(self._paused_until - now, self._resets_at - now if used_up else 0.0, 0.0)
 

@@ -15,7 +15,7 @@ from paretoken.core.calls import Message, RateLimit, Request, Response
 from paretoken.core.errors import EndpointDown, QuotaExceeded, RateLimited, Unavailable
 from paretoken.gateway.breaker import Breaker
 from paretoken.gateway.pace import MARGIN, Pace
-from paretoken.gateway.quota import Limits, Quota
+from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.retry import Backoff, Retry
 from paretoken.gateway.window import Window
 from paretoken.testing.clock import VirtualClock
@@ -25,13 +25,13 @@ CLOSE = 1e-3
 
 def _send(limits: Limits, arrivals: list[tuple[float, Request]], provider: Scripted) -> list[object]:
     """Send requests, each at its time, and check that they go in the order in which they came."""
-    quota = Quota(provider, limits=limits, shared=Window(10**6), clock=provider.clock)
+    throttle = Throttle(provider, limits=limits, shared=Window(10**6), clock=provider.clock)
     came: list[Request] = []
 
     async def send(at_s: float, request: Request) -> object:
         await provider.clock.sleep(at_s)
         came.append(request)
-        return await quota.generate(request)
+        return await throttle.generate(request)
 
     async def main() -> list[object]:
         return await asyncio.gather(*(send(*arrival) for arrival in arrivals), return_exceptions=True)
@@ -139,11 +139,11 @@ def test_a_failure_gives_its_place_free():
 
 def test_who_stops_waiting_takes_nothing_and_holds_nobody_up():
     provider = Scripted(VirtualClock(), [answer()])
-    quota = Quota(provider, limits=Limits(rpm=6), shared=Window(9), clock=provider.clock)
+    throttle = Throttle(provider, limits=Limits(rpm=6), shared=Window(9), clock=provider.clock)
 
     async def main() -> None:
-        await quota.generate(ask("first"))
-        waiting = [asyncio.create_task(quota.generate(ask(str(i)))) for i in range(4)]
+        await throttle.generate(ask("first"))
+        waiting = [asyncio.create_task(throttle.generate(ask(str(i)))) for i in range(4)]
         await provider.clock.sleep(5)
         for task in waiting[:3]:
             task.cancel()
@@ -175,8 +175,8 @@ def test_a_pause_is_saved_up_no_longer_than_the_burst():
 @pytest.mark.parametrize("asks", [None, 1.0])
 def test_a_limit_that_nobody_states_loses_no_call(callers: int, asks: float | None):
     vendor = Vendor(VirtualClock(), rpm=60, takes_s=(0.05, 0.2), asks_s=asks)
-    quota = Quota(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
-    breaker = Breaker(quota, model="m", clock=vendor.clock)
+    throttle = Throttle(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
+    breaker = Breaker(throttle, model="m", clock=vendor.clock)
     retry = Retry(breaker, clock=vendor.clock, backoff=Backoff(), seed=1)
     work = iter(range(300))
 
@@ -194,8 +194,8 @@ def test_a_limit_that_nobody_states_loses_no_call(callers: int, asks: float | No
 
 def test_an_endpoint_that_turns_everything_away_is_given_up():
     vendor = Vendor(VirtualClock(), rpm=0)
-    quota = Quota(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
-    breaker = Breaker(quota, model="m", clock=vendor.clock)
+    throttle = Throttle(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
+    breaker = Breaker(throttle, model="m", clock=vendor.clock)
     retry = Retry(breaker, clock=vendor.clock, backoff=Backoff(), seed=1)
 
     async def main() -> list[object]:
@@ -259,13 +259,13 @@ class Vendor:
 
 def _flood(vendor: Vendor, limits: Limits, seconds: float) -> None:
     """Two hundred callers who ask without a pause, and ask again when they are turned away."""
-    quota = Quota(vendor, limits=limits, shared=Window(200), clock=vendor.clock)
+    throttle = Throttle(vendor, limits=limits, shared=Window(200), clock=vendor.clock)
 
     async def caller(number: int) -> None:
         for i in count():
             while True:
                 try:
-                    await quota.generate(ask(f"{number} {i}"))
+                    await throttle.generate(ask(f"{number} {i}"))
                     break
                 except RateLimited:
                     await vendor.clock.sleep(vendor.random.uniform(0, 1))
@@ -305,16 +305,16 @@ def test_concurrency_finds_what_the_vendor_takes():
 def test_every_request_turned_away_costs_a_place_and_retried_ones_prove_nothing():
     window = Window(64)
     provider = Scripted(VirtualClock(), [RateLimited("no")] * 32 + [answer()], takes_s=1)
-    quota = Quota(provider, limits=Limits(concurrency=64), shared=Window(64), clock=provider.clock)
-    quota._window = window
+    throttle = Throttle(provider, limits=Limits(concurrency=64), shared=Window(64), clock=provider.clock)
+    throttle._window = window
 
     async def main() -> None:
         requests = [ask(str(i)) for i in range(32)]
-        await asyncio.gather(*map(quota.generate, requests), return_exceptions=True)
+        await asyncio.gather(*map(throttle.generate, requests), return_exceptions=True)
         assert window.places == 32
-        await asyncio.gather(*map(quota.generate, requests))
+        await asyncio.gather(*map(throttle.generate, requests))
         assert window.places == 32
-        await asyncio.gather(*(quota.generate(ask(f"new {i}")) for i in range(66)))
+        await asyncio.gather(*(throttle.generate(ask(f"new {i}")) for i in range(66)))
         assert window.places == 34
 
     provider.clock.run(main())
@@ -338,11 +338,11 @@ def test_a_stray_rejection_holds_up_nobody_else():
 @given(st.lists(st.tuples(st.floats(0, 5), st.none() | st.floats(0, 9)), min_size=1, max_size=30), st.integers(1, 4))
 def test_cancelled_at_any_moment_no_place_is_lost(plans: list[tuple[float, float | None]], places: int):
     provider = Scripted(VirtualClock(), [answer()], takes_s=1)
-    quota = Quota(provider, limits=Limits(rpm=120, concurrency=places), shared=Window(3), clock=provider.clock)
+    throttle = Throttle(provider, limits=Limits(rpm=120, concurrency=places), shared=Window(3), clock=provider.clock)
 
     async def send(i: int, at_s: float) -> None:
         await provider.clock.sleep(at_s)
-        await quota.generate(ask(str(i)))
+        await throttle.generate(ask(str(i)))
 
     async def main() -> None:
         tasks = [asyncio.create_task(send(i, at_s)) for i, (at_s, _) in enumerate(plans)]
@@ -353,7 +353,7 @@ def test_cancelled_at_any_moment_no_place_is_lost(plans: list[tuple[float, float
         assert provider.most_in_flight <= min(places, 3)
         sent = len(provider.sent)
         started_s = provider.clock.monotonic()
-        await asyncio.gather(*(quota.generate(ask(f"after {i}")) for i in range(places)))
+        await asyncio.gather(*(throttle.generate(ask(f"after {i}")) for i in range(places)))
         assert len(provider.sent) == sent + places
         assert provider.clock.monotonic() - started_s < 1 + 0.51 / MARGIN * (places + 1) + (places > 3)
 
