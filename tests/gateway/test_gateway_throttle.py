@@ -215,6 +215,40 @@ def test_a_token_limit_is_used_though_answers_are_shorter_than_they_may_be():
     assert used / (clock.monotonic() / 60) >= 0.9 * 60_000
 
 
+@pytest.mark.parametrize("said", [None, RateLimit(9000, 500.0), RateLimit(1, 0.0), RateLimit(10**6, 1e9)])
+def test_a_token_limit_is_used_whatever_the_vendor_says_of_its_requests(said: RateLimit | None):
+    clock = VirtualClock()
+    provider = Scripted(clock, [replace(answer("x", 10, 20), rate_limit=said)], takes_s=1)
+    _send(Limits(tpm=60_000, concurrency=64), [(0, _sized(1000, i)) for i in range(3000)], provider)
+    assert 3000 * 30 / (clock.monotonic() / 60) >= 0.97 * 60_000
+
+
+@settings(max_examples=8)
+@given(st.floats(0.1, 1), st.floats(0.01, 4), st.sampled_from([6_000, 12_000]), st.booleans())
+def test_what_a_token_limit_allows_is_used(share: float, takes_s: float, tpm: int, told: bool):
+    clock = VirtualClock()
+    tokens = max(1, round(share * 300))
+    said = RateLimit(10_000, 60.0) if told else None
+    provider = Scripted(clock, [replace(answer("x", 2, tokens), rate_limit=said)], takes_s=takes_s)
+    enough = 6 * tpm // (tokens + 2) + 1
+    _send(Limits(tpm=tpm), [(0, _sized(302, i)) for i in range(enough)], provider)
+    assert enough * (tokens + 2) / ((clock.monotonic() - takes_s) / 60) >= 0.97 * tpm
+
+
+@given(st.lists(st.sampled_from([None, RateLimit(50, 3.0), RateLimit(5, 60.0)]), min_size=12, max_size=12))
+@settings(max_examples=30)
+def test_pauses_double_until_an_answer_comes_whatever_headers_say(said: list[RateLimit | None]):
+    def turned_away(limit: RateLimit | None) -> RateLimited:
+        error = RateLimited("no")
+        error.rate_limit = limit
+        return error
+
+    provider = Scripted(VirtualClock(), [*map(turned_away, said), answer()])
+    _send(Limits(concurrency=1), [(0, ask(str(i))) for i in range(12)], provider)
+    pauses = [after - before for before, after in pairwise(provider.times)][2:]
+    assert all(pause >= min(2**k, 60) - 0.01 for k, pause in enumerate(pauses))
+
+
 @dataclass
 class Vendor:
     """Turns requests away: over a sliding minute, or when too many are on the way. Answers after a random time."""
