@@ -15,8 +15,8 @@ from paretoken.core.calls import Message, RateLimit, Request, Response
 from paretoken.core.errors import EndpointDown, QuotaExceeded, RateLimited, Unavailable
 from paretoken.gateway.breaker import Breaker
 from paretoken.gateway.pace import MARGIN, Pace
-from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.retry import Backoff, Retry
+from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.window import Window
 from paretoken.testing.clock import VirtualClock
 

@@ -9,8 +9,8 @@ from paretoken.gateway.budget import Budget
 from paretoken.gateway.cache import Cache, CacheMode
 from paretoken.gateway.gate import HoldGate
 from paretoken.gateway.meter import Meter
-from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.retry import Backoff, Retry
+from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.timeout import Timeout
 from paretoken.gateway.window import Window
 
