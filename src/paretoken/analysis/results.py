@@ -24,7 +24,7 @@ from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
 from paretoken.core.usage import from_pico
-from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only
+from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only, unanswered
 from paretoken.records.table import RecordTable, build_table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
-    from paretoken.core.calls import Call
+    from paretoken.core.calls import Attempt, Call
 
 
 class Results:
@@ -83,6 +83,12 @@ class Results:
         """All records with their prompts and answers."""
         with Database(self.file) as database:
             return build_records(SqlJournal(database).read(self.run.id))
+
+    @cached_property
+    def unanswered(self) -> list[Attempt]:
+        """Calls that were sent and have no record, each with all the money that was booked for it."""
+        with Database(self.file) as database:
+            return unanswered(SqlJournal(database).read(self.run.id, kind=["attempt", "call"]))
 
     @cached_property
     def samples(self) -> dict[str, dict[str, object]]:

@@ -6,7 +6,7 @@ from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.recovery import Recovered, recover
 from paretoken.records.runs import RunBook, ids_only
-from paretoken.records.view import History, build_records, judges_usd
+from paretoken.records.view import History, build_records, judges_usd, unanswered
 
 __all__ = [
     "Database",
@@ -23,4 +23,5 @@ __all__ = [
     "judges_usd",
     "project_root",
     "recover",
+    "unanswered",
 ]
