@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
+from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives, is_quantile, split_quantile
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
@@ -300,10 +300,11 @@ def _objectives(
         raise source.error("there is no objective.", "minimize", fix="Name at least one, e.g. list_usd.")
     timeless = all(isinstance(m.entry, ReplaySpec) and m.entry.latency == "none" for m in models.values())
     reason = "the recorded answers have no latency (`latency: none`)"
-    dropped = {name: reason for name in (*spec.minimize, *spec.subject_to) if timeless and name.startswith("latency_s")}
+    timed = [name for name in (*spec.minimize, *spec.subject_to) if split_quantile(name)[0] == "latency_s"]
+    dropped = dict.fromkeys(timed, reason) if timeless else {}
     plan = raced(spec)
     if plan is not None and getattr(plan, "race", True):
-        quantiles = [n for n in (*spec.minimize, *spec.maximize) if "." in n]
+        quantiles = [n for n in (*spec.minimize, *spec.maximize) if is_quantile(n)]
         dropped |= {name: QUANTILE for name in quantiles if name not in dropped}
     limits = {n: (sign, float(x)) for n, (sign, x) in spec.limits().items() if dropped.get(n) != reason}
     minimize, maximize = (tuple(n for n in names if n not in dropped) for names in (spec.minimize, spec.maximize))
