@@ -17,6 +17,7 @@ from paretoken.core.clock import SystemClock
 from paretoken.core.errors import (
     BadResponse,
     Denied,
+    OutOfCredit,
     ProviderError,
     RateLimited,
     Refused,
@@ -170,7 +171,6 @@ def test_an_answer_is_read_whole() -> None:
             },
             (9, 7, 0, 3),
         ),
-        ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 60}}, (9, 4, 9, 0)),
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": None}, (9, 4, 0, 0)),
     ],
 )
@@ -288,7 +288,7 @@ def test_tools_that_are_not_json_are_refused() -> None:
     [
         (400, Refused, "none"),
         (401, Denied, "none"),
-        (402, Refused, "none"),
+        (402, OutOfCredit, "none"),
         (403, Denied, "none"),
         (404, Denied, "none"),
         (422, Refused, "none"),
@@ -323,7 +323,7 @@ def test_no_shape_of_error_lets_the_key_through(body: object) -> None:
 
 
 def test_an_empty_account_is_not_worth_waiting_for() -> None:
-    assert type(failure(says({"error": {"code": "insufficient_quota", "message": "pay"}}, 429))) is Refused
+    assert type(failure(says({"error": {"code": "insufficient_quota", "message": "pay"}}, 429))) is OutOfCredit
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def say_racing(racing: RaceOutlook | None, design: Design, spec: Path) -> None:
     elif not design.searches:
         say(f"expected: unknown, too few recorded answers; `paretoken plan {spec} --pilot 16` sends some first")
     if not design.plan.get("tolerance"):
-        say("no tolerance is declared: variants that cost nearly the same race to the end; see `tolerance` in README")
+        say("no tolerance is declared: variants that cost nearly the same race to the end; see experiments/README.md")
     if racing.verdict:
         say(racing.verdict)
 

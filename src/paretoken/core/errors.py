@@ -13,6 +13,7 @@
     │   ├── Timeout                            no answer in time
     │   ├── Refused                            400: sending it again cannot help
     │   │   └── Denied                         401, 403, 404: nothing from this account can be sent there
+    │   │       └── OutOfCredit                402 and its kin: the account has no credit left
     │   ├── Unavailable                        5xx or a broken connection
     │   ├── BadResponse                        an answer that cannot be used
     │   └── BrokenBound                        the provider billed above the promised upper bound
@@ -154,10 +155,10 @@ class EndpointDown(LimitError):
 
     def __init__(self, model: str, failures: int, last: ProviderError | None) -> None:
         self.dimension, self.failures = "failures in a row", failures
-        super().__init__(
-            f"{model} does not answer: {failures} failures in a row, the last: {last}. Nothing more is sent; once it "
-            "works, run the same command to go on."
-        )
+        what = f"{model} does not answer: {failures} failures in a row, the last: {last}"
+        if isinstance(last, OutOfCredit):
+            what = f"the account has no credit left: {last}"
+        super().__init__(f"{what}. Nothing more is sent; once it works, run the same command to go on.")
 
 
 class ProviderError(ParetokenError):
@@ -214,6 +215,12 @@ class Denied(Refused):
     """The provider refuses this account, or there is nothing at this address."""
 
     outcome = "denied"
+
+
+class OutOfCredit(Denied):
+    """The account has no credit left, which waiting does not mend."""
+
+    outcome = "out_of_credit"
 
 
 class Unavailable(ProviderError):

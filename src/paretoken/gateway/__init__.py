@@ -1,6 +1,6 @@
 """What every call goes through, each layer a `ChatModel`.
 
-`Meter(Cache(Retry(Breaker(Quota(Budget(Timeout(provider)))))))`
+`Meter(Cache(Retry(Breaker(Throttle(Budget(Timeout(provider)))))))`
 """
 
 from paretoken.gateway.onion import Limits, build_onion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.core.errors import BadResponse, Denied, EndpointDown, RateLimited, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, Denied, EndpointDown, OutOfCredit, RateLimited, Timeout, Unavailable
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Request, Response
@@ -59,6 +59,9 @@ class Breaker:
         except RateLimited as error:
             self._rejected(error)
             raise
+        except OutOfCredit as error:
+            self._denials, self._last = THRESHOLD, error
+            raise EndpointDown(self._model, 1, error) from error
         except Denied as error:
             self._denials, self._last = self._denials + 1, error
             raise

@@ -9,8 +9,8 @@ from paretoken.gateway.budget import Budget
 from paretoken.gateway.cache import Cache, CacheMode
 from paretoken.gateway.gate import HoldGate
 from paretoken.gateway.meter import Meter
-from paretoken.gateway.quota import Limits, Quota
 from paretoken.gateway.retry import Backoff, Retry
+from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.timeout import Timeout
 from paretoken.gateway.window import Window
 
@@ -36,7 +36,7 @@ def build_onion(
     timeout_s: float,
     seed: int,
 ) -> ChatModel:
-    """Wrap a provider: `Meter(Cache(Retry(Breaker(Quota(Budget(Timeout(provider)))))))`."""
+    """Wrap a provider: `Meter(Cache(Retry(Breaker(Throttle(Budget(Timeout(provider)))))))`."""
     timed = Timeout(provider, seconds=timeout_s)
     budgeted = Budget(
         timed,
@@ -48,6 +48,6 @@ def build_onion(
         timeout_s=timeout_s,
         recorded=provider.recorded,
     )
-    quota = Quota(budgeted, limits=limits, shared=shared, clock=clock)
-    retry = Retry(Breaker(quota, model=model, clock=clock), clock=clock, backoff=backoff, seed=seed)
+    throttle = Throttle(budgeted, limits=limits, shared=shared, clock=clock)
+    retry = Retry(Breaker(throttle, model=model, clock=clock), clock=clock, backoff=backoff, seed=seed)
     return Meter(Cache(retry, store=cache, mode=cache_mode), journal=journal, clock=clock)

@@ -8,8 +8,10 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
-from paretoken.models.chat_format import read_reply, status_error, write_body
+from paretoken.core.errors import ProviderError, SpecError, Timeout, Unavailable
+from paretoken.models.chat_format import read_reply, write_body
+from paretoken.models.failures import failure
+from paretoken.models.headers import retry_after_s
 from paretoken.models.options import read_options
 
 if TYPE_CHECKING:
@@ -55,8 +57,9 @@ class LitellmChat:
         latency_s = self._clock.monotonic() - started_s
         try:
             return read_reply(reply.model_dump(), request, latency_s=latency_s)
-        except BadResponse as error:
-            raise BadResponse(f"{config.id}: {error}", billing=error.billing, usage=error.usage) from None
+        except ProviderError as error:
+            error.args = (f"{config.id}: {error}",)
+            raise
 
     async def count_tokens(self, request: Request) -> int | None:
         """Unknown: the tokeniser is elsewhere."""
@@ -73,7 +76,11 @@ class LitellmChat:
             return Timeout(message)
         if not isinstance(status, int) or type(error).__name__ == "APIConnectionError":
             return Unavailable(message)
-        return status_error(status, message, retry_after_s=None)
+        sent = getattr(error, "litellm_response_headers", None) or {}
+        headers = {name.lower(): value for name, value in sent.items()}
+        body = getattr(error, "body", None)
+        reply = body if isinstance(body, dict) else {"error": {"message": said, "code": getattr(error, "code", None)}}
+        return failure(status, reply, message, retry_after_s=retry_after_s(headers, self._clock.now(), said))
 
 
 @cache

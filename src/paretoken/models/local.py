@@ -17,10 +17,11 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from paretoken.core.errors import BadResponse, Refused, SpecError, Unavailable
+from paretoken.core.errors import ProviderError, Refused, SpecError, Unavailable
 from paretoken.core.registry import suggest
 from paretoken.models.busy import BusyTime
-from paretoken.models.chat_format import has_text, join_chunks, read_error, read_reply, write_body
+from paretoken.models.chat_format import has_text, join_chunks, read_reply, write_body
+from paretoken.models.failures import read_error
 from paretoken.models.options import read_options
 from paretoken.models.weights import BUNDLES, ensure_weights, hub_weights
 
@@ -183,8 +184,9 @@ class LocalChat:
             raise Refused(f"{self._id}: {read_error(whole)} (the option `context_tokens` sets the context size)")
         try:
             answer = read_reply(whole, request, latency_s=latency_s, ttft_s=ttft_s)
-        except BadResponse as error:
-            raise BadResponse(f"{self._id}: {error}", billing=error.billing, usage=error.usage) from None
+        except ProviderError as error:
+            error.args = (f"{self._id}: {error}",)
+            raise
         usage = replace(answer.usage, compute_s=Decimal(f"{share_s:.9f}"))
         if answer.finish_reason == "length" and usage.output_tokens < request.max_tokens:
             raise Refused(

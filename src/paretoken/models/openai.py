@@ -7,7 +7,6 @@ import json
 import os
 import re
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from io import BytesIO
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,16 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from paretoken.core.calls import RateLimit
 from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
 from paretoken.core.registry import suggest
-from paretoken.models.chat_format import has_text, join_chunks, read_error, read_reply, status_error, write_body
+from paretoken.models.chat_format import has_text, join_chunks, read_reply, write_body
+from paretoken.models.events import parse, read_events
+from paretoken.models.failures import failure, read_error
+from paretoken.models.headers import LIMITED, read_rate_limit, retry_after_s
 from paretoken.models.options import read_options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from paretoken.core.calls import Request, Response
     from paretoken.core.protocols import Clock, Provider, ProviderConfig
@@ -60,7 +61,6 @@ PRESETS = {
 _CONNECTIONS = 512
 _CONNECT_S = 15.0
 _LARGE_BODY = 2**20
-_LIMITED = "x-ratelimit-remaining-requests"
 _SHOWN_CHARACTERS = 400
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -101,25 +101,19 @@ class HttpChat:
         session = self._sessions.get(asyncio.get_running_loop()) or self._connect()
         ttft_s = None
         started_s = self._clock.monotonic()
+        whole: Any
         try:
             async with session.post(
                 self._url, data=body if len(body) < _LARGE_BODY else BytesIO(body), allow_redirects=False
             ) as reply:
-                rate_limit = _rate_limit(reply.headers) if _LIMITED in reply.headers else None
+                headers = reply.headers
                 if reply.status >= 300:
-                    raise self._error(reply.status, reply.headers, await reply.read())
+                    raise self._error(reply.status, headers, await reply.read())
                 if streaming and reply.content_type == "text/event-stream":
-                    events = []
-                    async for event in _events(reply.content):
-                        events.append(event)
-                        if ttft_s is None and has_text(event):
-                            ttft_s = self._clock.monotonic() - started_s
-                    whole: Any = join_chunks(events)
-                    latency_s = self._clock.monotonic() - started_s
+                    whole, ttft_s = await self._read_stream(reply.content, started_s)
                 else:
-                    raw = await reply.read()
-                    latency_s = self._clock.monotonic() - started_s
-                    whole = _parse(raw, reply.content_type)
+                    whole = parse(await reply.read(), reply.content_type)
+                latency_s = self._clock.monotonic() - started_s
         except aiohttp.ClientConnectorError as error:
             raise Unavailable(f"{self._id}: cannot connect: {error}", billing="none") from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -132,10 +126,33 @@ class HttpChat:
             raise Unavailable(f"{self._id}: the connection broke: {error}") from error
         try:
             answer = read_reply(whole, request, latency_s=latency_s, ttft_s=ttft_s)
-            return answer if rate_limit is None else replace(answer, rate_limit=rate_limit)
-        except BadResponse as error:
-            message = f"{self._id}: {self._clean(str(error))}"
-            raise BadResponse(message, billing=error.billing, usage=error.usage) from None
+        except ProviderError as error:
+            error.retry_after_s = retry_after_s(headers, self._clock.now(), str(error))
+            error.rate_limit = read_rate_limit(headers, self._clock.now())
+            error.args = (f"{self._id}: {self._clean(str(error))}",)
+            raise
+        if LIMITED in headers:
+            answer = replace(answer, rate_limit=read_rate_limit(headers, self._clock.now()))
+        return answer
+
+    async def _read_stream(
+        self, content: aiohttp.StreamReader, started_s: float
+    ) -> tuple[dict[str, Any], float | None]:
+        """A streamed reply, whole, and the time to its first token [s].
+
+        An answer that has its finish reason is whole and paid, whatever becomes of the connection after it.
+        """
+        events: list[Any] = []
+        ttft_s = None
+        try:
+            async for event in read_events(content.iter_any()):
+                events.append(event)
+                if ttft_s is None and has_text(event):
+                    ttft_s = self._clock.monotonic() - started_s
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            if "choices" not in join_chunks(events):
+                raise
+        return join_chunks(events), ttft_s
 
     async def count_tokens(self, request: Request) -> int | None:
         """Unknown: the tokeniser is elsewhere."""
@@ -177,30 +194,16 @@ class HttpChat:
             reply = json.loads(raw)
         except ValueError:
             reply = raw.decode(errors="replace")
-        cause = reply.get("error") if isinstance(reply, dict) else None
-        exhausted = isinstance(cause, dict) and cause.get("code") == "insufficient_quota"
         message = f"{self._id}: HTTP {status}: {self._clean(read_error(reply))}{_HINTS.get(status, '')}"
-        error = status_error(status, message, exhausted=exhausted, retry_after_s=self._retry_after_s(headers))
-        error.rate_limit = _rate_limit(headers)
+        asked_s = retry_after_s(headers, self._clock.now(), message)
+        error = failure(status, reply, message, retry_after_s=asked_s)
+        error.rate_limit = read_rate_limit(headers, self._clock.now())
         return error
 
     def _clean(self, text: str) -> str:
         """A provider's words, short and without the key."""
         text = text.replace(self._key, "***") if self._key else text
         return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
-
-    def _retry_after_s(self, headers: Mapping[str, str]) -> float | None:
-        """How long to wait, from whichever header says it."""
-        if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-            return milliseconds / 1000
-        if said := headers.get("retry-after"):
-            if (seconds := _number(said)) is not None:
-                return seconds
-            try:
-                return max(0.0, (parsedate_to_datetime(said) - self._clock.now()).total_seconds())
-            except (ValueError, TypeError):
-                pass
-        return None
 
 
 _HINTS = {
@@ -212,58 +215,6 @@ _HINTS = {
     403: " Check what the API key may do.",
     404: " Check `base_url` and the model's name.",
 }
-
-_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def _rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """Requests that are still taken; none are while the tokens are used up."""
-    said = None
-    for meter in ("requests", "tokens"):
-        remaining = _number(headers.get(f"x-ratelimit-remaining-{meter}"))
-        reset_s = _duration_s(headers.get(f"x-ratelimit-reset-{meter}") or "")
-        if remaining is None or reset_s is None:
-            continue
-        if meter == "requests" or remaining == 0:
-            said = RateLimit(int(remaining), reset_s)
-    return said
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if 0 <= number < float("inf") else None
-
-
-def _duration_s(text: str) -> float | None:
-    """`6m0s`, `120ms` or plain seconds [s]."""
-    if (seconds := _number(text)) is not None:
-        return seconds
-    if not re.fullmatch(r"([\d.]+(ms|[dhms]))+", text):
-        return None
-    parts = [(_number(number), unit) for number, unit in re.findall(r"([\d.]+)(ms|[dhms])", text)]
-    return sum((number or 0.0) * _UNITS_S[unit] for number, unit in parts)
-
-
-def _parse(raw: bytes, content_type: str) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        raise BadResponse(f"the answer is not whole JSON ({content_type}, {len(raw)} bytes)") from None
-
-
-async def _events(content: aiohttp.StreamReader) -> AsyncIterator[Any]:
-    """JSON values of a stream of server-sent events, up to `[DONE]`."""
-    rest = b""
-    async for block in content.iter_any():
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                payload = line[5:].strip()
-                if payload != b"[DONE]":
-                    yield _parse(payload, "text/event-stream")
 
 
 def _proxy(url: str) -> str | None:

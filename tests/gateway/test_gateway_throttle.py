@@ -15,8 +15,8 @@ from paretoken.core.calls import Message, RateLimit, Request, Response
 from paretoken.core.errors import EndpointDown, QuotaExceeded, RateLimited, Unavailable
 from paretoken.gateway.breaker import Breaker
 from paretoken.gateway.pace import MARGIN, Pace
-from paretoken.gateway.quota import Limits, Quota
 from paretoken.gateway.retry import Backoff, Retry
+from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.window import Window
 from paretoken.testing.clock import VirtualClock
 
@@ -25,13 +25,13 @@ CLOSE = 1e-3
 
 def _send(limits: Limits, arrivals: list[tuple[float, Request]], provider: Scripted) -> list[object]:
     """Send requests, each at its time, and check that they go in the order in which they came."""
-    quota = Quota(provider, limits=limits, shared=Window(10**6), clock=provider.clock)
+    throttle = Throttle(provider, limits=limits, shared=Window(10**6), clock=provider.clock)
     came: list[Request] = []
 
     async def send(at_s: float, request: Request) -> object:
         await provider.clock.sleep(at_s)
         came.append(request)
-        return await quota.generate(request)
+        return await throttle.generate(request)
 
     async def main() -> list[object]:
         return await asyncio.gather(*(send(*arrival) for arrival in arrivals), return_exceptions=True)
@@ -139,11 +139,11 @@ def test_a_failure_gives_its_place_free():
 
 def test_who_stops_waiting_takes_nothing_and_holds_nobody_up():
     provider = Scripted(VirtualClock(), [answer()])
-    quota = Quota(provider, limits=Limits(rpm=6), shared=Window(9), clock=provider.clock)
+    throttle = Throttle(provider, limits=Limits(rpm=6), shared=Window(9), clock=provider.clock)
 
     async def main() -> None:
-        await quota.generate(ask("first"))
-        waiting = [asyncio.create_task(quota.generate(ask(str(i)))) for i in range(4)]
+        await throttle.generate(ask("first"))
+        waiting = [asyncio.create_task(throttle.generate(ask(str(i)))) for i in range(4)]
         await provider.clock.sleep(5)
         for task in waiting[:3]:
             task.cancel()
@@ -175,8 +175,8 @@ def test_a_pause_is_saved_up_no_longer_than_the_burst():
 @pytest.mark.parametrize("asks", [None, 1.0])
 def test_a_limit_that_nobody_states_loses_no_call(callers: int, asks: float | None):
     vendor = Vendor(VirtualClock(), rpm=60, takes_s=(0.05, 0.2), asks_s=asks)
-    quota = Quota(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
-    breaker = Breaker(quota, model="m", clock=vendor.clock)
+    throttle = Throttle(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
+    breaker = Breaker(throttle, model="m", clock=vendor.clock)
     retry = Retry(breaker, clock=vendor.clock, backoff=Backoff(), seed=1)
     work = iter(range(300))
 
@@ -194,8 +194,8 @@ def test_a_limit_that_nobody_states_loses_no_call(callers: int, asks: float | No
 
 def test_an_endpoint_that_turns_everything_away_is_given_up():
     vendor = Vendor(VirtualClock(), rpm=0)
-    quota = Quota(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
-    breaker = Breaker(quota, model="m", clock=vendor.clock)
+    throttle = Throttle(vendor, limits=Limits(concurrency=64), shared=Window(64), clock=vendor.clock)
+    breaker = Breaker(throttle, model="m", clock=vendor.clock)
     retry = Retry(breaker, clock=vendor.clock, backoff=Backoff(), seed=1)
 
     async def main() -> list[object]:
@@ -213,6 +213,40 @@ def test_a_token_limit_is_used_though_answers_are_shorter_than_they_may_be():
     _send(Limits(tpm=60_000, concurrency=64), [(0, _sized(1000, i)) for i in range(1000)], provider)
     used = sum(10 + request.max_tokens // 4 for _, request in provider.sent)
     assert used / (clock.monotonic() / 60) >= 0.9 * 60_000
+
+
+@pytest.mark.parametrize("said", [None, RateLimit(9000, 500.0), RateLimit(1, 0.0), RateLimit(10**6, 1e9)])
+def test_a_token_limit_is_used_whatever_the_vendor_says_of_its_requests(said: RateLimit | None):
+    clock = VirtualClock()
+    provider = Scripted(clock, [replace(answer("x", 10, 20), rate_limit=said)], takes_s=1)
+    _send(Limits(tpm=60_000, concurrency=64), [(0, _sized(1000, i)) for i in range(3000)], provider)
+    assert 3000 * 30 / (clock.monotonic() / 60) >= 0.97 * 60_000
+
+
+@settings(max_examples=8)
+@given(st.floats(0.1, 1), st.floats(0.01, 4), st.sampled_from([6_000, 12_000]), st.booleans())
+def test_what_a_token_limit_allows_is_used(share: float, takes_s: float, tpm: int, told: bool):
+    clock = VirtualClock()
+    tokens = max(1, round(share * 300))
+    said = RateLimit(10_000, 60.0) if told else None
+    provider = Scripted(clock, [replace(answer("x", 2, tokens), rate_limit=said)], takes_s=takes_s)
+    enough = 6 * tpm // (tokens + 2) + 1
+    _send(Limits(tpm=tpm), [(0, _sized(302, i)) for i in range(enough)], provider)
+    assert enough * (tokens + 2) / ((clock.monotonic() - takes_s) / 60) >= 0.97 * tpm
+
+
+@given(st.lists(st.sampled_from([None, RateLimit(50, 3.0), RateLimit(5, 60.0)]), min_size=12, max_size=12))
+@settings(max_examples=30)
+def test_pauses_double_until_an_answer_comes_whatever_headers_say(said: list[RateLimit | None]):
+    def turned_away(limit: RateLimit | None) -> RateLimited:
+        error = RateLimited("no")
+        error.rate_limit = limit
+        return error
+
+    provider = Scripted(VirtualClock(), [*map(turned_away, said), answer()])
+    _send(Limits(concurrency=1), [(0, ask(str(i))) for i in range(12)], provider)
+    pauses = [after - before for before, after in pairwise(provider.times)][2:]
+    assert all(pause >= min(2**k, 60) - 0.01 for k, pause in enumerate(pauses))
 
 
 @dataclass
@@ -259,13 +293,13 @@ class Vendor:
 
 def _flood(vendor: Vendor, limits: Limits, seconds: float) -> None:
     """Two hundred callers who ask without a pause, and ask again when they are turned away."""
-    quota = Quota(vendor, limits=limits, shared=Window(200), clock=vendor.clock)
+    throttle = Throttle(vendor, limits=limits, shared=Window(200), clock=vendor.clock)
 
     async def caller(number: int) -> None:
         for i in count():
             while True:
                 try:
-                    await quota.generate(ask(f"{number} {i}"))
+                    await throttle.generate(ask(f"{number} {i}"))
                     break
                 except RateLimited:
                     await vendor.clock.sleep(vendor.random.uniform(0, 1))
@@ -305,16 +339,16 @@ def test_concurrency_finds_what_the_vendor_takes():
 def test_every_request_turned_away_costs_a_place_and_retried_ones_prove_nothing():
     window = Window(64)
     provider = Scripted(VirtualClock(), [RateLimited("no")] * 32 + [answer()], takes_s=1)
-    quota = Quota(provider, limits=Limits(concurrency=64), shared=Window(64), clock=provider.clock)
-    quota._window = window
+    throttle = Throttle(provider, limits=Limits(concurrency=64), shared=Window(64), clock=provider.clock)
+    throttle._window = window
 
     async def main() -> None:
         requests = [ask(str(i)) for i in range(32)]
-        await asyncio.gather(*map(quota.generate, requests), return_exceptions=True)
+        await asyncio.gather(*map(throttle.generate, requests), return_exceptions=True)
         assert window.places == 32
-        await asyncio.gather(*map(quota.generate, requests))
+        await asyncio.gather(*map(throttle.generate, requests))
         assert window.places == 32
-        await asyncio.gather(*(quota.generate(ask(f"new {i}")) for i in range(66)))
+        await asyncio.gather(*(throttle.generate(ask(f"new {i}")) for i in range(66)))
         assert window.places == 34
 
     provider.clock.run(main())
@@ -338,11 +372,11 @@ def test_a_stray_rejection_holds_up_nobody_else():
 @given(st.lists(st.tuples(st.floats(0, 5), st.none() | st.floats(0, 9)), min_size=1, max_size=30), st.integers(1, 4))
 def test_cancelled_at_any_moment_no_place_is_lost(plans: list[tuple[float, float | None]], places: int):
     provider = Scripted(VirtualClock(), [answer()], takes_s=1)
-    quota = Quota(provider, limits=Limits(rpm=120, concurrency=places), shared=Window(3), clock=provider.clock)
+    throttle = Throttle(provider, limits=Limits(rpm=120, concurrency=places), shared=Window(3), clock=provider.clock)
 
     async def send(i: int, at_s: float) -> None:
         await provider.clock.sleep(at_s)
-        await quota.generate(ask(str(i)))
+        await throttle.generate(ask(str(i)))
 
     async def main() -> None:
         tasks = [asyncio.create_task(send(i, at_s)) for i, (at_s, _) in enumerate(plans)]
@@ -353,7 +387,7 @@ def test_cancelled_at_any_moment_no_place_is_lost(plans: list[tuple[float, float
         assert provider.most_in_flight <= min(places, 3)
         sent = len(provider.sent)
         started_s = provider.clock.monotonic()
-        await asyncio.gather(*(quota.generate(ask(f"after {i}")) for i in range(places)))
+        await asyncio.gather(*(throttle.generate(ask(f"after {i}")) for i in range(places)))
         assert len(provider.sent) == sent + places
         assert provider.clock.monotonic() - started_s < 1 + 0.51 / MARGIN * (places + 1) + (places > 3)
 

@@ -36,12 +36,12 @@ ROW = 3
 PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
 """First such pause where the vendor names none, and the longest; it doubles until an answer comes [s]."""
 MEMORY = 0.95
-"""Weight of the past in the share of expected tokens that is used."""
+"""Weight of the past in the share of expected tokens that is used; less until it rests on 20 answers."""
 POLL_S = 0.2
 """How often a wait is looked at again: answers shorter than expected give tokens back, pauses get longer [s]."""
 
 
-class Quota:
+class Throttle:
     """Waits for a place, for the pace, and for what the vendor says of its own limits.
 
     Args:
@@ -62,6 +62,7 @@ class Quota:
         self._paused_until = 0.0
         self._pause_s = PAUSE_S
         self._used_share = 1.0  # of the tokens that requests were expected to take
+        self._n_used = 1
         self._noted = 0
         self._left: int | None = None  # requests that the vendor still takes before `_resets_at`
         self._resets_at = 0.0
@@ -92,7 +93,9 @@ class Quota:
         if self._tokens:
             used = response.usage.input_tokens + response.usage.output_tokens
             self._tokens.take(used - reserved)
-            self._used_share = MEMORY * self._used_share + (1 - MEMORY) * min(used / expected, 1.0)
+            self._n_used += 1
+            memory = min(MEMORY, 1 - 1 / self._n_used)
+            self._used_share = memory * self._used_share + (1 - memory) * min(used / expected, 1.0)
         return response
 
     async def _admit(self, expected: float) -> tuple[int, float]:
@@ -129,9 +132,6 @@ class Quota:
             self._left = None
         if now >= self._paused_until:
             self._paused_until = 0.0
-        self._pause_s = PAUSE_S
-        self._used_share = 1.0  # of the tokens that requests were expected to take
-        self._noted = 0
         used_up = self._left is not None and self._left <= 0
         return max(self._paused_until - now, self._resets_at - now if used_up else 0.0, 0.0)
 
