@@ -11,6 +11,7 @@ from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
 from paretoken.core.registry import load, registered, suggest
 from paretoken.core.trials import Variant, label_variants
+from paretoken.core.usage import ZERO
 from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
@@ -20,8 +21,8 @@ from paretoken.experiment.resolve_judges import check_judges, judge_entries, jud
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
 from paretoken.experiment.resolve_segments import leave_out, segments_plan
-from paretoken.experiment.space import parse_space
-from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
+from paretoken.experiment.space import Interval, Space, parse_space
+from paretoken.experiment.spec import MAX_TOKENS, MAX_USD, AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
 from paretoken.prompts.edits import n_examples, parse_edits
@@ -82,6 +83,7 @@ def load_design(
     check_columns(scorers, entries, dataset, folder, source)
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
     space = parse_space(spec.space, list(prompts), list(models), source)
+    _check_bound(space, models, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
         plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)
@@ -106,6 +108,16 @@ def load_design(
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design
+
+
+def _check_bound(space: Space, models: Mapping[str, ModelDesign], source: Source) -> None:
+    """The longest answer costs no more than the ledger can hold."""
+    d = next((d for d in space.dimensions if d.name == "max_tokens"), None)
+    most = MAX_TOKENS if d is None else d.values.high if isinstance(d.values, Interval) else max(map(int, d.values))  # type: ignore[arg-type]
+    for id_, model in models.items():
+        if model.price.bound(input_tokens=0, output_tokens=int(most), compute_s=ZERO) > MAX_USD:
+            raise source.error(f"an answer of {id_!r} with {most} tokens could cost more than ${MAX_USD:,}.", "space",
+                               "max_tokens", fix="Lower max_tokens, or correct the price.")  # fmt: skip
 
 
 def _check_edits(edits: Sequence[Scalar], dataset: Dataset, models: Mapping[str, ModelDesign], source: Source) -> None:
