@@ -81,13 +81,14 @@ class SqlJournal:
         for row in self._database.connection.execute(query):
             yield self._check(row)
 
-    def places(self, run: str, **among: Collection[str]) -> Iterator[Row[tuple[object, ...]]]:
+    def places(self, run: str, **among: Collection[str]) -> Iterator[tuple[int, str, str, str, int]]:
         """Number, kind, sample, variant and repeat of a run's entries about its subject, in order of writing."""
         columns = (_table.seq, _table.kind, _table.sample, _table.variant, _table.repeat)
         query = select(*columns).where(_table.run == run, _table.role == "subject").order_by(_table.seq)
         for name, values in among.items():
             query = query.where(_among(_table[name], values))
-        yield from self._database.connection.execute(query)
+        for row in self._database.connection.execute(query):
+            yield row.seq, row.kind, row.sample, row.variant, row.repeat
 
     def versions(self, run: str) -> dict[str, list[str]]:
         """Versions of each subject's model that answered, sorted."""
