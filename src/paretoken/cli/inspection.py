@@ -130,7 +130,7 @@ def prices(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """What models cost, with source and date."""
+    """What models cost in dollars, with source and date; prices in another currency are converted."""
     from paretoken.core.clock import SystemClock
     from paretoken.pricing import PriceBook
 
@@ -140,7 +140,7 @@ def prices(
             "input $/Mtok": price.rates.input_per_mtok or None,
             "output $/Mtok": price.rates.output_per_mtok or None,
             "other": _other_meters(price),
-            "currency": price.currency,
+            "converted from": _list_currency(price),
             "checked": price.checked,
             "source": price.source,
         }
@@ -151,9 +151,15 @@ def prices(
     return print_rows(rows) if rows else say(f"no priced model has {text!r} in its id")
 
 
+def _list_currency(price: Any) -> str | None:
+    return None if price.currency == "USD" else f"{price.currency} at ${price.usd_rate:f}"
+
+
 def _other_meters(price: Any) -> str:
     names = ("per_request", "per_compute_s", "per_minute", "per_mchar", "per_image")
-    return ", ".join(f"{name} ${getattr(price, name):f}" for name in names if getattr(price, name))
+    rates = ("cached_per_mtok", "cache_write_per_mtok", "reasoning_per_mtok", "thinking_output_per_mtok")
+    found = {name: getattr(price.rates, name) for name in rates} | {name: getattr(price, name) for name in names}
+    return ", ".join(f"{name} ${amount.normalize():f}" for name, amount in found.items() if amount)
 
 
 def doctor(as_json: Json = False, wide: Wide = False) -> None:
