@@ -12,6 +12,7 @@ import unicodedata
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.text import visible
 from paretoken.scoring.denials import Denials, find_denials
 from paretoken.scoring.quantities import Quantity, find_quantities
 
@@ -72,7 +73,7 @@ class Facts:
     def _score(self, item: ScoreItem) -> list[Scored]:
         if not item.references:
             return [Scored(metric, None, "the sample has no reference") for metric in self.metrics]
-        if not item.answer.strip():
+        if not visible(item.answer):
             return [Scored(metric, 0.0) for metric in self.metrics]
         told = [value for value in item.fields.values() if isinstance(value, str) and value not in item.references]
         given = "\n".join((item.input, *told))
