@@ -52,8 +52,8 @@ def bills_of(results: Results, variant: str) -> tuple[dict[tuple[str, int], Bill
     price = _price(row)
     found: dict[tuple[str, int], Bill] = {}
     versions: set[str] = set()
-    for record in results.records:
-        if record.variant != variant or record.call.response is None:
+    for record in results.read_records(variant=[variant]):
+        if record.call.response is None:
             continue
         bill = _bill(record, price)
         if bill.pico - bill.retries_pico != to_pico(record.call.response.list_usd):

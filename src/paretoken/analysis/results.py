@@ -24,10 +24,11 @@ from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
 from paretoken.core.usage import from_pico
-from paretoken.records import Database, RunBook, SqlJournal, build_records, ids_only
+from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records, unanswered
 from paretoken.records.table import RecordTable, build_table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from decimal import Decimal
     from pathlib import Path
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
-    from paretoken.core.calls import Call
+    from paretoken.core.calls import Attempt, Call
 
 
 class Results:
@@ -80,9 +81,23 @@ class Results:
 
     @cached_property
     def records(self) -> list[Record]:
-        """All records with their prompts and answers."""
+        """All records with their prompts and answers: some kilobytes each, so large runs are better streamed."""
+        return list(self.read_records())
+
+    def read_records(self, **among: Collection[str]) -> Iterator[Record]:
+        """Records with their prompts and answers in the order of first calls, streamed.
+
+        Args:
+            among: `sample` or `variant` with the ids that are wanted; all without.
+        """
         with Database(self.file) as database:
-            return build_records(SqlJournal(database).read(self.run.id))
+            yield from read_records(SqlJournal(database), self.run.id, **among)
+
+    @cached_property
+    def unanswered(self) -> list[Attempt]:
+        """Calls that were sent and have no record, each with all the money that was booked for it."""
+        with Database(self.file) as database:
+            return unanswered(SqlJournal(database).read(self.run.id, kind=["attempt", "call"]))
 
     @cached_property
     def samples(self) -> dict[str, dict[str, object]]:
@@ -90,6 +105,12 @@ class Results:
         with Database(self.file) as database:
             book, key = RunBook(database), str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
             return book.samples(key) or book.samples(ids_only(key))
+
+    @cached_property
+    def served(self) -> dict[str, list[str]]:
+        """Versions of each model that gave the answers, as far as they were told."""
+        with Database(self.file) as database:
+            return SqlJournal(database).versions(self.run.id)
 
     @cached_property
     def objectives(self) -> Objectives:
@@ -366,7 +387,7 @@ class Results:
             return []
         answers = {
             (r.variant, r.sample, r.repeat): r.call.response.text
-            for r in self.records
+            for r in self.read_records()
             if r.call.response is not None and r.call.response.text
         }
         control = self.table.of(self.test.control)
@@ -392,6 +413,12 @@ class Results:
         from paretoken.analysis.frame import build_frame
 
         return build_frame(self.records, self.variants, self.labels, self.samples)
+
+    def frames(self, variant: str) -> Iterator[pd.DataFrame]:
+        """A variant's part of `frame`, some thousands of rows at once, all with the same columns and types."""
+        from paretoken.analysis.frame import build_frames
+
+        return build_frames(self, variant)
 
     def summary_frame(self) -> pd.DataFrame:
         """One row per variant: means, interval bounds, quantiles and standing."""

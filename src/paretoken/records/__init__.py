@@ -6,7 +6,7 @@ from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.recovery import Recovered, recover
 from paretoken.records.runs import RunBook, ids_only
-from paretoken.records.view import History, build_records, judges_usd
+from paretoken.records.view import History, build_records, judges_usd, read_records, unanswered
 
 __all__ = [
     "Database",
@@ -22,5 +22,7 @@ __all__ = [
     "ids_only",
     "judges_usd",
     "project_root",
+    "read_records",
     "recover",
+    "unanswered",
 ]

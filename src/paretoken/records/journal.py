@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from paretoken.core.calls import Origin
 from paretoken.core.errors import StoreError
@@ -16,11 +17,12 @@ from paretoken.records.statement import Statement
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from paretoken.core.calls import Entry
 
 _table = entries_table.c
+_VERSION = ("$.request.model", "$.response.model_version")
 _INSERT = Statement(insert(entries_table), *(column.name for column in _table if column.name != "seq"))
 
 
@@ -75,13 +77,32 @@ class SqlJournal:
         """`read` without making entries: rows of the table, checked against their sums."""
         query = select(entries_table).where(_table.run == run, _table.seq > after).order_by(_table.seq)
         for name, values in among.items():
-            query = query.where(_table[name].in_(values))
+            query = query.where(_among(_table[name], values))
         for row in self._database.connection.execute(query):
             yield self._check(row)
 
+    def places(self, run: str, **among: Collection[str]) -> Iterator[tuple[int, str, str, str, int]]:
+        """Number, kind, sample, variant and repeat of a run's entries about its subject, in order of writing."""
+        columns = (_table.seq, _table.kind, _table.sample, _table.variant, _table.repeat)
+        query = select(*columns).where(_table.run == run, _table.role == "subject").order_by(_table.seq)
+        for name, values in among.items():
+            query = query.where(_among(_table[name], values))
+        for row in self._database.connection.execute(query):
+            yield row.seq, row.kind, row.sample, row.variant, row.repeat
+
+    def versions(self, run: str) -> dict[str, list[str]]:
+        """Versions of each subject's model that answered, sorted."""
+        model, version = (func.json_extract(_table.body, path) for path in _VERSION)
+        query = select(model, version).where(_table.run == run, _table.kind == "call", _table.role == "subject")
+        found: dict[str, list[str]] = {}
+        for name, told in self._database.connection.execute(query.distinct().order_by(model, version)):
+            if told:
+                found.setdefault(name, []).append(told)
+        return found
+
     def read_some(self, numbers: Iterable[int]) -> Iterator[Entry]:
         """Entries by their numbers, in order of writing."""
-        query = select(entries_table).where(_table.seq.in_(list(numbers))).order_by(_table.seq)
+        query = select(entries_table).where(_among(_table.seq, numbers)).order_by(_table.seq)
         for row in self._database.connection.execute(query):
             yield _entry(self._check(row))
 
@@ -92,6 +113,12 @@ class SqlJournal:
                 "all that is sound."
             )
         return row
+
+
+def _among(column: ColumnElement[Any], values: Iterable[object]) -> ColumnElement[bool]:
+    """Whether a column has one of any number of values, which `in_` does not take."""
+    each = func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(select(each.c.value))
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from paretoken.core.calls import CALL_FAILED, Attempt, Call
 from paretoken.core.trials import Record
@@ -12,11 +15,13 @@ from paretoken.core.usage import ZERO, from_pico
 from paretoken.records.codec import paid_pico
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from decimal import Decimal
 
     from paretoken.core.calls import Entry, Score
     from paretoken.records.journal import SqlJournal
+
+ENTRIES_AT_ONCE = 5_000
 
 
 class History:
@@ -95,6 +100,60 @@ def build_records(entries: Iterable[tuple[int, Entry]]) -> list[Record]:
         Record(*cell, call=replace(call, billed_usd=bills.get(cell, ZERO)), scores=scores[cell])
         for cell, call in calls.items()
     ]
+
+
+def unanswered(entries: Iterable[tuple[int, Entry]]) -> list[Attempt]:
+    """What was sent for cells without a record: one attempt for each, its last, with the money of all.
+
+    Such cells were in flight when a process was killed or a run stopped; the same command sends them again.
+    """
+    called: set[tuple[str, str, int]] = set()
+    last: dict[tuple[str, str, int], Attempt] = {}
+    for _, entry in entries:
+        origin = entry.origin
+        cell = (origin.sample, origin.variant, origin.repeat)
+        if origin.role == "subject" and isinstance(entry, Attempt):
+            before = last.get(cell)
+            last[cell] = entry if before is None else replace(
+                entry,
+                billed_usd=before.billed_usd + entry.billed_usd,
+                assumed_usd=before.assumed_usd + entry.assumed_usd,
+            )  # fmt: skip
+        elif origin.role == "subject" and isinstance(entry, Call):
+            called.add(cell)
+    return [attempt for cell, attempt in last.items() if cell not in called]
+
+
+def read_records(journal: SqlJournal, run: str, **among: Collection[str]) -> Iterator[Record]:
+    """`build_records` of a run, or of those of its samples or variants that are wanted, some hundreds at once.
+
+    Args:
+        journal: The journal.
+        run: Run id.
+        among: `sample` or `variant` with the ids that are wanted.
+    """
+    known: dict[tuple[str, str, int], int] = {}
+    called: dict[int, None] = {}
+    cells, numbers = array("q"), array("q")
+    for seq, kind, sample, variant, repeat in journal.places(run, **among):
+        index = known.setdefault((sample, variant, repeat), len(known))
+        if kind == "call":
+            called[index] = None
+        cells.append(index)
+        numbers.append(seq)
+    rank = np.full(len(known), -1)
+    rank[list(called)] = np.arange(len(called))
+    del known, called
+    place = rank[np.asarray(cells, np.int64)]
+    order = np.argsort(place, kind="stable")[np.count_nonzero(place < 0) :]
+    ends = np.append(np.flatnonzero(np.diff(place[order])) + 1, len(order))
+    seqs = np.asarray(numbers, np.int64)[order]
+    start = 0
+    while start < len(seqs):
+        most, least = np.searchsorted(ends, (start + ENTRIES_AT_ONCE, start), side="right")
+        end = int(ends[max(most - 1, least)])  # a cell is read whole
+        yield from build_records(enumerate(journal.read_some(seqs[start:end].tolist())))
+        start = end
 
 
 def judges_usd(journal: SqlJournal, run: str) -> Decimal:

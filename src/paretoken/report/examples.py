@@ -9,6 +9,8 @@ from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
+
 from paretoken.analysis.difference import smaller_is_better
 from paretoken.report.redaction import redact
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.results import Results
     from paretoken.core.trials import Record
+    from paretoken.records.table import RecordTable
 
 MOST_CHARS = 4_000
 """Longer answers are cut."""
@@ -95,20 +98,21 @@ def examples_of(results: Results, a: str, b: str, name: str) -> list[Example]:
     Returns:
         At most three, none where no sample has a value for both.
     """
-    first, second = (_answers(results, id_) for id_ in (a, b))
-    gains = {
-        sample: gain
-        for sample, record in first.items()
-        if sample in second and (gain := _gain(record, second[sample], name)) is not None
-    }
+    before, after = (_values(results.table.of(id_), name) for id_ in (a, b))
+    sign = 1 if smaller_is_better(name) else -1
+    gains = {id_: sign * (before[id_] - after[id_]) for id_ in before if id_ in after}
+    chosen = _chosen(gains)
+    records = {(r.sample, r.variant): r for r in results.read_records(sample=list(chosen)) if not r.repeat}
     return [
-        _example(results, sample, why, (first[sample], second[sample]), name) for sample, why in _chosen(gains).items()
+        _example(results, sample, why, (records[sample, a], records[sample, b]), name) for sample, why in chosen.items()
     ]
 
 
-def _answers(results: Results, variant: str) -> dict[str, Record]:
-    """A variant's first answers by sample."""
-    return {r.sample: r for r in results.records if r.variant == variant and not r.repeat and r.call.response}
+def _values(table: RecordTable, name: str) -> dict[str, float]:
+    """A variant's first values by sample."""
+    known = table.list_pico / 1e12 if name == "list_usd" else table.values.get(name, np.full(len(table), np.nan))
+    rows = np.flatnonzero((table.repeat == 0) & ~table.failed & ~np.isnan(known))
+    return {table.sample_ids[table.sample[i]]: float(known[i]) for i in rows}
 
 
 def _value(record: Record, name: str) -> float | None:
@@ -117,13 +121,6 @@ def _value(record: Record, name: str) -> float | None:
         return float(response.list_usd)
     score = record.scores.get(name)
     return None if score is None else score.value
-
-
-def _gain(a: Record, b: Record, name: str) -> float | None:
-    before, after = _value(a, name), _value(b, name)
-    if before is None or after is None:
-        return None
-    return before - after if smaller_is_better(name) else after - before
 
 
 def _chosen(gains: Mapping[str, float]) -> dict[str, Why]:

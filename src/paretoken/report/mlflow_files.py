@@ -105,6 +105,17 @@ def write_table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, path: Path)
     return not frame.empty
 
 
+def write_parts(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    """Write a table that comes in parts, of the same columns, as `write_table` writes it in one."""
+    with path.open("w", encoding="utf-8") as file:
+        for i, frame in enumerate(parts):
+            head = f'{{"columns":{json.dumps(list(frame), ensure_ascii=False)},"data":['
+            file.write("," if i else head)
+            rows = frame.to_json(orient="values", date_format="iso", force_ascii=False, double_precision=15)
+            file.write(rows.removeprefix("[").removesuffix("]"))
+        file.write("]}")
+
+
 def _write_drivers(drivers: Drivers | NothingToExplain, folder: Path) -> dict[str, list[dict[str, object]]]:
     """The pictures; returns the tables."""
     if isinstance(drivers, NothingToExplain):

@@ -13,7 +13,7 @@ from paretoken.analysis.drivers import find_drivers
 from paretoken.analysis.features import NothingToExplain
 from paretoken.core.usage import ZERO
 from paretoken.report.estimate import cost_estimate
-from paretoken.report.mlflow_files import prompt_file, write_files, write_table
+from paretoken.report.mlflow_files import prompt_file, write_files, write_parts
 from paretoken.report.mlflow_keys import metric_key
 from paretoken.report.mlflow_numbers import (
     agreement_numbers,
@@ -32,7 +32,7 @@ from paretoken.report.tables import question_of, standing_words
 from paretoken.report.verdicts import course_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from mlflow import MlflowClient
@@ -93,12 +93,11 @@ class Projection:
             tables = write_files(self._results, Path(name), self._courses, self._drivers, self._hide)
             parent = self._create(self._run.id, started, self._outcome() | _tables(tables))
             self._client.log_artifacts(parent, name)
-        table = self._table()
         spans: list[Span] = []
         for standing in self._results.standings:
             id_ = standing.summary.variant
             rows = self._results.table.of(id_)
-            own = self._write_variant(parent, standing, rows, table[table["variant"] == id_], book)
+            own = self._write_variant(parent, standing, rows, book)
             for info, parts in own:
                 tracing.start_trace(info)
                 spans += parts
@@ -180,7 +179,7 @@ class Projection:
         self._client.log_inputs(run_id, [self._dataset])
 
     def _write_variant(
-        self, parent: str, standing: Standing, rows: RecordTable, table: pd.DataFrame, book: PromptBook
+        self, parent: str, standing: Standing, rows: RecordTable, book: PromptBook
     ) -> list[tuple[TraceInfo, list[Span]]]:
         """The run of a variant; returns the traces that go with it."""
         from mlflow.entities import LoggedModelInput, Metric
@@ -223,7 +222,7 @@ class Projection:
         with TemporaryDirectory() as folder:
             text = self._lock["prompts"][variant.prompt]["text"]
             (Path(folder) / prompt_file(variant.prompt)).write_text(text, encoding="utf-8")
-            write_table(table, Path(folder) / "records.json")
+            write_parts(self._tables(variant.id), Path(folder) / "records.json")
             self._client.log_artifacts(run_id, folder)
         self._end(run_id, end_ms)
         return list(self._traces.of(variant.id, run_id, model_id, link))
@@ -242,18 +241,21 @@ class Projection:
             named = [] if start else [Param(name, value) for name, value in params.items()]
             self._client.log_batch(run_id, metrics=metrics[start : start + BATCH], params=named)
 
-    def _table(self) -> pd.DataFrame:
-        """Records with what a reader looks at first in front; without texts where the run does not keep them."""
-        frame = self._results.frame()
-        if self._lock.get("store", {}).get("content", "full") != "full":
-            frame = frame.drop(columns=[name for name in _TEXTS if name in frame])
+    def _tables(self, variant: str) -> Iterator[pd.DataFrame]:
+        """A variant's records, some thousands at once, with what a reader looks at first in front.
+
+        Texts are left out where the run does not keep them.
+        """
         hide = redactor()
-        for name in (*_TEXTS, "error"):
-            if name in frame:
-                frame[name] = frame[name].map(hide, na_action="ignore")
         first = ["sample", *_TEXTS, *self._results.metrics, "list_usd", "latency_s", "output_tokens", "error"]
-        first = [name for name in first if name in frame]
-        return frame[[*first, *(name for name in frame if name not in first)]]
+        for frame in self._results.frames(variant):
+            if self._lock.get("store", {}).get("content", "full") != "full":
+                frame = frame.drop(columns=[name for name in _TEXTS if name in frame])
+            for name in (*_TEXTS, "error"):
+                if name in frame:
+                    frame[name] = frame[name].map(hide, na_action="ignore")
+            front = [name for name in first if name in frame]
+            yield frame[[*front, *(name for name in frame if name not in front)]]
 
     def _outcome(self) -> dict[str, str]:
         """What the parent says of the whole run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from paretoken.report.redaction import redact
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.results import Results
     from paretoken.core.calls import Score
     from paretoken.core.trials import Record
+    from paretoken.records.table import RecordTable
 
 PREVIEW_CHARS = 1_000
 _NS = 1_000_000_000
@@ -38,13 +40,13 @@ class Traces:
         self._labels = results.labels
         scorers: Any = results.run.lock["scorers"]
         self._judges = {scorer["metrics"][0] for scorer in scorers if "judge" in scorer}
-        place = {id_: i for i, id_ in enumerate(results.panel.samples)}
         self._of: dict[str, list[Record]] = {}
         if most and results.run.lock.get("store", {"content": "full"}) == {"content": "full"}:
-            for record in sorted(results.records, key=lambda r: (place.get(r.sample, len(place)), r.repeat)):
-                known = self._of.setdefault(record.variant, [])
-                if len(known) < most and record.repeat == 0:
-                    known.append(record)
+            place = {id_: i for i, id_ in enumerate(results.panel.samples)}
+            first = {id_: _first_samples(results.table.of(id_), place, most) for id_ in results.table.variant_ids}
+            wanted = {id_ for ids in first.values() for id_ in ids}
+            found = {(r.variant, r.sample): r for r in results.read_records(sample=wanted) if not r.repeat}
+            self._of = {variant: [found[variant, id_] for id_ in ids] for variant, ids in first.items()}
 
     def of(self, variant: str, run_id: str, model_id: str, prompt: str) -> Iterator[tuple[TraceInfo, list[Span]]]:
         """A variant's traces.
@@ -144,6 +146,12 @@ class Traces:
                 create_time_ms=at_ms,
                 last_update_time_ms=at_ms,
             )
+
+
+def _first_samples(table: RecordTable, place: Mapping[str, int], most: int) -> list[str]:
+    """Of a variant's records, the samples that were drawn first."""
+    asked = [table.sample_ids[i] for i in table.sample[table.repeat == 0]]
+    return nsmallest(most, asked, key=lambda id_: place.get(id_, len(place)))
 
 
 def _span(

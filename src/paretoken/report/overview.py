@@ -113,9 +113,10 @@ def describe_run(results: Results) -> dict[str, Any]:
     table = results.table
     sent = ~table.from_cache & ~np.isin(table.variant, [table.variant_ids.index(v) for v in _recorded(results)])
     cost = cost_estimate(results)
+    failed = [table.sample_ids[i] for i in np.unique(table.sample[table.failed])]
     failures = [
         {"sample": r.sample, "variant": results.labels[r.variant], "repeat": r.repeat, "error": r.error}
-        for r in (results.records if table.failed.any() else ())
+        for r in (results.read_records(sample=failed) if failed else ())
         if r.error is not None
     ]
     return {
@@ -180,10 +181,10 @@ def answer_rows(results: Results, sample: str) -> list[dict[str, Any]]:
     Raises:
         SpecError: The run has no record of the sample.
     """
-    records = [record for record in results.records if record.sample == sample]
+    records = list(results.read_records(sample=[sample]))
     if not records:
-        known = list(dict.fromkeys(record.sample for record in results.records))
-        raise SpecError(f"run {results.run.id} has no record of sample {sample!r}.", fix=suggest(sample, known))
+        raise SpecError(f"run {results.run.id} has no record of sample {sample!r}.",
+                        fix=suggest(sample, results.table.sample_ids))  # fmt: skip
     said: dict[tuple[str, int], list[str]] = {}
     for call in results.judgements(sample):
         text = f"error: {call.error}" if call.response is None else call.response.text

@@ -151,14 +151,10 @@ def _prompts(lock: Mapping[str, object]) -> list[tuple[str, str]]:
 def _models(results: Results, say: Words) -> list[dict[str, str]]:
     """Models and judges with their price rows and who served them."""
     lock = cast("Mapping[str, Any]", results.run.lock)
-    served: dict[str, set[str]] = {}
-    for record in results.records:
-        if record.call.response is not None and record.call.response.model_version:
-            served.setdefault(record.call.request.model, set()).add(record.call.response.model_version)
     return [
         {
             "model": model,
-            "served": ", ".join(sorted(served.get(model, ()))) or (say("recorded") if facts.get("recorded") else "–"),
+            "served": ", ".join(results.served.get(model, ())) or (say("recorded") if facts.get("recorded") else "–"),
             "price": _price(facts["price"], say),
             "source": f"{facts['price']['row']}{', ' if facts['price'].get('source') else ''}"
             f"{facts['price'].get('source', '')}",
