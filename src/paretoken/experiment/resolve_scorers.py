@@ -65,6 +65,11 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
     return tuple(scorers)
 
 
+def places_of_scorers(entries: Sequence[str | dict[str, Any]]) -> list[int]:
+    """For every scorer that `resolve_scorers` makes, the place of its entry in the spec."""
+    return [i for i, _ in _with_facts(entries)]
+
+
 def _with_facts(entries: Sequence[str | dict[str, Any]]) -> list[tuple[int, str | dict[str, Any]]]:
     """The entries with their places in the spec, and `facts` beside BERTScore, which is blind to what they see.
 

@@ -252,7 +252,8 @@ def _look_up(resource: Resource[Any], resolver: Resolver[Any]) -> None:
                     resolver.lookup(reference)
                 except Unresolvable as error:
                     raise SpecError(
-                        f"json_schema refers to {reference!r}, which is not in it.", fix="Put the definition under $defs."
+                        f"json_schema refers to {reference!r}, which is not in it.",
+                        fix="Put the definition under $defs.",
                     ) from error
     for inner in resource.subresources():
         _look_up(inner, resolver)
