@@ -98,7 +98,8 @@ class Judge:
 
 @pytest.mark.parametrize(
     "returned", ["[]", "[[] for _ in items]", "[[Scored('other', 1.0)] for _ in items]", "None",
-                 "[[1.0] for _ in items]", "[[Scored('judge', float('nan'))] for _ in items]", "[[Scored('judge', 'x')] for _ in items]"],
+                 "[[1.0] for _ in items]", "[[Scored('judge', float('nan'))] for _ in items]",
+     "[[Scored('judge', 'x')] for _ in items]"],
 )  # fmt: skip
 def test_a_scorer_that_breaks_its_promise_is_refused(lab: Lab, returned: str) -> None:
     own(lab, BROKEN.replace("RESULT", returned), "own.py:Judge")

@@ -57,7 +57,8 @@ def test_marks_and_signs_are_read(text: str, means: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['the "Type 27" lamp', "the ‘Type 27’ lamp", "the “Type 27” lamp", "from 3–5 kg", "45° 30′ north", "2 500 ml bottles",
+    ['the "Type 27" lamp', "the ‘Type 27’ lamp", "the “Type 27” lamp", "from 3–5 kg", "45° 30′ north",
+     "2 500 ml bottles",
      "rock 'n' roll since the '90s", "it's 5 o'clock", "a list – 5 lamps"],
 )  # fmt: skip
 def test_quotations_ranges_and_angles_stay(text: str) -> None:

@@ -344,7 +344,7 @@ def _check(d: Dimension, source: Source) -> None:
         raise source.error(f"{name!r} cannot be chosen: it is set by the experiment, or would break the bound of "
                            "a call's cost.", "space", name)  # fmt: skip
     for i, value in enumerate(values):
-        if any(value == other or str(value) == str(other) for other in values[:i]):
+        if any(value == other or _texts(value) & _texts(other) for other in values[:i]):
             raise source.error(f"the choice {value!r} stands twice.", "space", name)
     for value in (d.values.low, d.values.high) if isinstance(d.values, Interval) else values:
         if name == "edits":
@@ -362,6 +362,11 @@ def _check(d: Dimension, source: Source) -> None:
                                fix=f"Give at most {MOST_TOKENS}.")  # fmt: skip
         if name == "temperature" and not (is_number(value) and 0 <= cast("float", value) <= 2):
             raise source.error(f"temperature must be a number from 0 to 2, not {value!r}.", "space", "temperature")
+
+
+def _texts(value: Scalar) -> set[str]:
+    """How a value may be written."""
+    return {str(value), str(value).lower()} if isinstance(value, bool) else {str(value)}
 
 
 def _when(
