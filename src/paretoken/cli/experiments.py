@@ -16,6 +16,7 @@ from paretoken.cli.screen import (
     flush,
     live_progress,
     note,
+    only_answers,
     print_json,
     print_rows,
     say,
@@ -72,7 +73,8 @@ def plan(
     from paretoken.report.prompt_segments import cut_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
-    design, forecast = make_plan(spec, limit=limit)
+    with only_answers():
+        design, forecast = make_plan(spec, limit=limit)
     outlooks, changes, racing = recorded_outlook(design), edit_changes(design), race_outlook(design, forecast)
     cuts = cut_rows(design)
     if as_json:
@@ -388,6 +390,8 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
              f"`paretoken run {spec} --retry-errors` sends them again")  # fmt: skip
     if progress.judges.failed:
         note(f"{progress.judges.failed} calls of judges failed: `paretoken run {spec} --retry-errors` sends them again")
+    for metric, reason in outcome.unscored.items():
+        note(f"{metric}: {reason}; all else is recorded, and `paretoken run {spec} --retry-errors` tries it again")
     if outcome.ending.error is not None:
         note(f"error: {outcome.ending.error}")
         if progress.total > progress.done and outcome.ending.error.exit_code == 4:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from contextvars import ContextVar
 from shutil import get_terminal_size
 from time import monotonic
@@ -21,7 +21,7 @@ from paretoken.cli.fitting import cut_middle, fit
 from paretoken.core.text import printable, well_formed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paretoken.analysis.estimate import Estimate
     from paretoken.experiment.raceplanner import BoardRow
@@ -168,16 +168,20 @@ class LiveProgress:
 
     Waits that last are told without a terminal too, one line each.
 
+    Args:
+        over: Called when it is closed.
+
     Attributes:
         last: The progress that was shown last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, over: Callable[[], None]) -> None:
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self.last: Progress | None = None
+        self._over = over
         self._bar = Bar(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
         self._task = self._bar.add_task("run", total=None, state="")
         self._shown_s = 0.0
@@ -216,18 +220,28 @@ class LiveProgress:
             note(words)
 
     def close(self) -> None:
-        """Give the screen back."""
+        """Give the screen, and stdout, back."""
         self._live.stop()
+        self._over()
 
 
 @contextmanager
 def live_progress() -> Iterator[LiveProgress]:
-    """Progress of a run while it goes on."""
-    live = LiveProgress()
-    try:
-        yield live
-    finally:
-        live.close()
+    """Progress of a run while it goes on; what own metrics print meanwhile goes to stderr."""
+    with only_answers() as over:
+        live = LiveProgress(over)
+        try:
+            yield live
+        finally:
+            live.close()
+
+
+@contextmanager
+def only_answers() -> Iterator[Callable[[], None]]:
+    """Keep stdout for the answer: what a user's own code prints goes to stderr, until what is given is called."""
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
+        yield stack.close
 
 
 def board_table(rows: Sequence[BoardRow], most: int) -> Table:

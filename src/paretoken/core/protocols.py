@@ -124,6 +124,10 @@ class ScoreItem:
         return tuple(text for text in (self.reference or "", *self.further_references) if text.strip())
 
 
+LARGEST_SCORE = 1e100
+"""Size up to which squares and sums of scores stay finite."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One metric's value for one item.

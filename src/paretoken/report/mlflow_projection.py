@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.drivers import find_drivers
 from paretoken.analysis.features import NothingToExplain
+from paretoken.analysis.frame import param_text
 from paretoken.core.usage import ZERO
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.mlflow_files import prompt_file, write_files, write_parts
@@ -136,7 +137,7 @@ class Projection:
         return book
 
     def _create(self, name: str, start_ms: int, tags: dict[str, str]) -> str:
-        common = {str(key): str(value) for key, value in self._lock.get("tags", {}).items()} | {
+        common = {metric_key(str(key)): str(value) for key, value in self._lock.get("tags", {}).items()} | {
             RUN_TAG: self._run.id,
             "question": question_of(self._results),
             "status": self._run.status,
@@ -216,7 +217,7 @@ class Projection:
         metrics += variant_course_metrics(self._results, variant.id, end_ms)
         name, _, version = variant.prompt.partition("@")
         params = {"prompt": name, "prompt_version": version, "model": variant.model}
-        chosen = {key: str(value) for key, value in variant.params}
+        chosen = {metric_key(key): param_text(value) for key, value in variant.params}
         self._log(run_id, self._common_params() | params | chosen, metrics)
         self._client.log_inputs(run_id, [self._dataset], [LoggedModelInput(model_id)])
         with TemporaryDirectory() as folder:
