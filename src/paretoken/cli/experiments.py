@@ -318,7 +318,7 @@ def _say_dropped(dropped: Any) -> None:
 
 def say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
     """How a run's tracker is opened."""
-    from paretoken.report.mlflow_tracker import open_line
+    from paretoken.report.mlflow_links import open_line
 
     track: Any = results.run.lock["track"]
     if "mlflow" in track:
