@@ -412,7 +412,8 @@ class Results:
         """A variant's part of `frame`, some thousands of rows at once, all with the same columns and types."""
         from paretoken.analysis.frame import build_frames
 
-        return build_frames(self, variant)
+        records = self.read_records(variant=[variant])
+        return build_frames(records, self.table, self.metrics, self.variants, self.labels, self.samples)
 
     def summary_frame(self) -> pd.DataFrame:
         """One row per variant: means, interval bounds, quantiles and standing."""
