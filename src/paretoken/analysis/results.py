@@ -24,8 +24,7 @@ from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
 from paretoken.core.usage import from_pico
-from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records
-from paretoken.records.table import RecordTable, build_table
+from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
     from paretoken.core.calls import Call
+    from paretoken.records.table import RecordTable
 
 
 class Results:
@@ -70,7 +70,7 @@ class Results:
             SpecError: No such run.
         """
         run = RunBook(database).find(reference)
-        return cls(run, build_table(SqlJournal(database).rows(run.id)), database.path)
+        return cls(run, read_table(database, run), database.path)
 
     def __repr__(self) -> str:
         return "\n".join([f"{self.run.id} ({self.run.status})", *self.verdicts])

@@ -81,6 +81,15 @@ class SqlJournal:
         for row in self._database.connection.execute(query):
             yield self._check(row)
 
+    def extent(self, run: str) -> tuple[int, int, int]:
+        """How many entries a run has, the number of the last one, and its sum; zeros without any."""
+        n, last = self._database.connection.execute(
+            select(func.count(), func.max(_table.seq)).where(_table.run == run)
+        ).one()
+        if not n:
+            return 0, 0, 0
+        return n, last, self._database.connection.scalar(select(_table.crc).where(_table.seq == last)) or 0
+
     def places(self, run: str, **among: Collection[str]) -> Iterator[Row[tuple[object, ...]]]:
         """Number, kind, sample, variant and repeat of a run's entries about its subject, in order of writing."""
         columns = (_table.seq, _table.kind, _table.sample, _table.variant, _table.repeat)
