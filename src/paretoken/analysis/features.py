@@ -83,13 +83,17 @@ def build_features(results: Results) -> Features:
     for column in variants:
         if str(column).startswith("edit: "):
             variants[column] = variants[column].fillna(0.0)
-    chosen = variants.iloc[table.variant[rows]].reset_index(drop=True)
-    given = samples.iloc[table.sample[rows]].reset_index(drop=True)
-    frame = pd.concat([chosen, given], axis=1)
-    varying = [column for column in frame if frame[column].nunique(dropna=False) > 1]
-    kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in varying}
+    parts = [(part, index[rows]) for part, index in ((variants, table.variant), (samples, table.sample))]
+    chosen, given = (_varying(part, index).iloc[index].reset_index(drop=True) for part, index in parts)
+    kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in (*chosen, *given)}
     grouped_by = "clusters" if any(body.get("cluster") for body in results.samples.values()) else "samples"
-    return Features(frame[varying], kinds, groups[table.sample[rows]], rows, grouped_by)
+    return Features(pd.concat([chosen, given], axis=1), kinds, groups[table.sample[rows]], rows, grouped_by)
+
+
+def _varying(part: pd.DataFrame, index: NDArray[np.int64]) -> pd.DataFrame:
+    """The columns that have several values in the rows that occur."""
+    met = part.iloc[np.unique(index)]
+    return part[[column for column in part if met[column].nunique(dropna=False) > 1]]
 
 
 def log_features(rows: pd.DataFrame, choices: Sequence[str], tags: Sequence[str]) -> Features:
