@@ -239,7 +239,7 @@ def _score(
     chance = np.full(len(sums), 1 / len(sums))
     at_once = max(RESAMPLES // (1 + RESAMPLES * len(sums) // MOST_COUNTS), 1)
     drawn = [
-        r2(rng.multinomial(len(sums), chance, min(at_once, RESAMPLES - start)) @ sums)
+        r2(rng.multinomial(len(sums), chance, min(at_once, RESAMPLES - start)).astype(float) @ sums)
         for start in range(0, RESAMPLES, at_once)
     ]
     low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -25,7 +25,7 @@ def build_frames(
     metrics: Iterable[str],
     variants: Mapping[str, Variant],
     labels: Mapping[str, str],
-    samples: Mapping[str, Mapping[str, object]],
+    read_samples: Callable[[Collection[str]], Iterable[tuple[str, Mapping[str, object]]]],
 ) -> Iterator[pd.DataFrame]:
     """`build_frame` of some of a run's records, some thousands at once.
 
@@ -37,6 +37,7 @@ def build_frames(
     expected = [*(_OF_ANSWERS if not table.failed.all() else ()), *(m for m in metrics if m in table.values)]
     columns: list[str] = []
     while part := list(islice(records, ROWS_AT_ONCE)):
+        samples = dict(read_samples({record.sample for record in part}))
         frame = build_frame(part, variants, labels, samples)
         columns = columns or list(dict.fromkeys([*frame, *expected]))
         yield frame.reindex(columns=columns).astype(dict.fromkeys(broken & {*frame}, "Float64"))

@@ -96,9 +96,24 @@ class Results:
     @cached_property
     def samples(self) -> dict[str, dict[str, object]]:
         """Content (`input`, `reference`, `fields`) by sample id."""
+        return dict(self.read_samples())
+
+    def read_samples(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, object]]]:
+        """`samples`, streamed: all, or those of some ids."""
         with Database(self.file) as database:
-            book, key = RunBook(database), str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
-            return book.samples(key) or book.samples(ids_only(key))
+            yield from RunBook(database).read_samples(self._dataset_key, ids)
+
+    @cached_property
+    def clusters(self) -> dict[str, str | None]:
+        """The cluster that each sample names, by id; None for those that name none."""
+        with Database(self.file) as database:
+            return RunBook(database).clusters(self._dataset_key)
+
+    @cached_property
+    def _dataset_key(self) -> str:
+        key = str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
+        with Database(self.file) as database:
+            return key if RunBook(database).has_samples(key) else ids_only(key)
 
     @cached_property
     def served(self) -> dict[str, list[str]]:
@@ -227,9 +242,9 @@ class Results:
     @cached_property
     def panel(self) -> Panel:
         """The values of all variants on the planned samples, in drawn order."""
-        ids = list(self.samples) or list(self.table.sample_ids)
-        clusters = {id_: str(body.get("cluster") or f"sample/{id_}") for id_, body in self.samples.items()}
-        grouped = clusters if any("cluster" in body for body in self.samples.values()) else None
+        ids = list(self.clusters) or list(self.table.sample_ids)
+        named = any(told is not None for told in self.clusters.values())
+        grouped = {id_: told or f"sample/{id_}" for id_, told in self.clusters.items()} if named else None
         order, cluster = drawn(ids, int(cast("int", self.run.lock["seed"])), grouped)
         known = cast("dict[str, dict[str, float]]", self.run.lock.get("difficulty", {}))
         return tabulate(self.table, order, cluster, self.repeats).with_difficulty(known)
@@ -244,7 +259,7 @@ class Results:
         """What a race decided; None for other plans."""
         if self.plan["kind"] not in ("race", "cheapest", "search"):
             return None
-        order = draw_order(list(self.samples) or list(self.table.sample_ids), int(cast("int", self.run.lock["seed"])))
+        order = draw_order(list(self.clusters) or list(self.table.sample_ids), int(cast("int", self.run.lock["seed"])))
         panel = tabulate(self._raced_table, order, np.arange(len(order)), self.repeats)
         return RaceOutcome(self.run, panel, self.labels, self.objectives)
 
@@ -413,7 +428,7 @@ class Results:
         from paretoken.analysis.frame import build_frames
 
         records = self.read_records(variant=[variant])
-        return build_frames(records, self.table, self.metrics, self.variants, self.labels, self.samples)
+        return build_frames(records, self.table, self.metrics, self.variants, self.labels, self.read_samples)
 
     def summary_frame(self) -> pd.DataFrame:
         """One row per variant: means, interval bounds, quantiles and standing."""
