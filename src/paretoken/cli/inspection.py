@@ -88,8 +88,9 @@ def show(
         rows = answer_rows(results, sample)
         if as_json:
             return print_json(rows)
-        say(f"sample {sample}: {results.samples.get(sample, {}).get('input', '')}")
-        reference = results.samples.get(sample, {}).get("reference")
+        body = dict(results.read_samples([sample])).get(sample, {})
+        say(f"sample {sample}: {body.get('input', '')}")
+        reference = body.get("reference")
         if reference:
             say(f"reference: {reference}")
         return print_records(rows)
