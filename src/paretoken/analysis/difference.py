@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from paretoken.analysis.objectives import LATENCY_QUANTILES, split_quantile
-from paretoken.analysis.paired import FiellerRatio, PairedT, bca_interval, expected_coverage
+from paretoken.analysis.paired import FiellerRatio, PairedT, SameDifference, bca_interval, expected_coverage
 from paretoken.analysis.quantiles import QuantileShift
 from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
 from paretoken.core.calls import NUMBERS
@@ -40,12 +40,13 @@ class Doubt:
     """What makes an interval less sure than it looks.
 
     Attributes:
-        kind: `missing` values; the interval is `asymptotic`; `few` pairs differ; the differences are `skewed`.
+        kind: `missing` values; the interval is `asymptotic`; `few` pairs differ; the differences are `skewed`, or all
+            `alike`.
         n, of: How many pairs of how many lack a value, or differ.
         low, high: What the bootstrap gives for the interval, where few differ or they are skewed.
     """
 
-    kind: Literal["missing", "asymptotic", "few", "skewed"]
+    kind: Literal["missing", "asymptotic", "few", "skewed", "alike"]
     n: int = 0
     of: int = 0
     low: float | None = None
@@ -57,6 +58,8 @@ class Doubt:
             return f"{self.n} of {self.of} samples lack a value and are left out"
         if self.kind == "asymptotic":
             return "the interval is asymptotic: it holds for many samples"
+        if self.kind == "alike":
+            return f"all {self.n} differences are equal, so the interval has no width: it holds if others are, too"
         why = f"only {self.n} of {self.of} pairs differ" if self.kind == "few" else "the differences are skewed"
         low, high = self.interval(quantity)
         bootstrap = f"the bootstrap (BCa) gives [{low:+.3g}, {high:+.3g}]{PER_1K if quantity in MONEY else ''}"
@@ -225,6 +228,8 @@ class Measure:
         """Why the interval may hold less often than it says."""
         if self.asymptotic:
             return (Doubt("asymptotic"),)
+        if isinstance(self.evidence, SameDifference):
+            return (Doubt("alike", len(self.pairs), len(self.pairs)),)
         if self.residuals is None:
             return ()
         differ = int(np.sum(self.pairs.control != self.pairs.treatment))
@@ -318,9 +323,13 @@ def _bounded(
 
 def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
     units = pairs.units()
-    if units.alike:
-        return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
     n = len(units.sizes)
+    if units.alike:
+        if not units.differences.any() and smaller_is_better(name):
+            return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are zero")
+        same = SameDifference(float(units.differences.sum() / units.sizes.sum()), n)
+        constant = pairs.positive and np.ptp(units.treatment) == np.ptp(units.control) == 0
+        return Measure(name, pairs, same, FiellerRatio(units.treatment, units.control) if constant else None)
     if n < BURN_IN:
         why = "" if rules.sequence == "asymptotic" else f"{name} has no bounds here, and "
         what = "samples" if n == len(pairs) else "clusters"

@@ -98,6 +98,42 @@ def mcnemar(won: int, lost: int) -> float:
 
 
 @dataclass(frozen=True)
+class SameDifference:
+    """Evidence where all differences are one and the same number, so that no spread tells how sure it is.
+
+    Whether it lies above a bound is the sign test: all of n differences do, which has probability `2**-n` where they
+    were as likely to lie on either side. The number itself is taken for the mean, which holds if what was never seen
+    to vary does not.
+
+    Args:
+        difference: The number.
+        n: How often it was seen, by samples or clusters.
+
+    Source: Arbuthnot (1710), Philosophical Transactions 27: the sign test.
+    """
+
+    difference: float
+    n: int
+
+    @property
+    def estimate(self) -> float:
+        """The number."""
+        return self.difference
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p-value against `number <= bound`."""
+        return 0.5**self.n if self.difference > bound else 1.0
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value against `number >= bound`."""
+        return 0.5**self.n if self.difference < bound else 1.0
+
+    def interval(self, error: float) -> tuple[float, float]:
+        """The number at both ends; infinite where it was seen too rarely for this error."""
+        return (self.difference, self.difference) if 0.5**self.n <= error else (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
 class FiellerRatio:
     """Evidence on the ratio of two correlated means.
 

@@ -186,6 +186,8 @@ def doubt(found: Doubt, quantity: str) -> str:
 def _why_doubted(found: Doubt) -> str:
     if found.kind == "missing":
         return f"{found.of} 个样本中有 {found.n} 个缺值，已略去"
+    if found.kind == "alike":
+        return f"全部 {found.n} 个差值相等，所以区间没有宽度：其余差值也如此时才成立"
     if found.kind == "asymptotic":
         return "区间是渐近的：样本很多时才成立"
     why = f"{found.of} 对中只有 {found.n} 对不同" if found.kind == "few" else "差值分布偏斜"
