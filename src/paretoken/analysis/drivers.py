@@ -1,4 +1,4 @@
-"""Drivers: which choices and inputs make a call dear, and by how much, in USD per call."""
+"""Drivers: which choices and inputs make a call expensive, and by how much, in USD per call."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,30 @@ def build_frames(results: Results, variant: str) -> Iterator[pd.DataFrame]:
         yield frame.reindex(columns=columns).astype(dict.fromkeys(broken & {*frame}, "Float64"))
 
 
+def param_columns(variants: Mapping[str, Variant]) -> dict[str, dict[str, object]]:
+    """The parameters of every variant as columns of one type each: where kinds of values meet, all are texts."""
+    kinds: dict[str, set[str]] = {}
+    for variant in variants.values():
+        for name, value in variant.params:
+            kinds.setdefault(name, set()).update(() if value is None else (_kind(value),))
+    as_text = {name for name, found in kinds.items() if len(found) > 1 or "other" in found}
+    return {
+        id_: {name: param_text(value) if name in as_text and value is not None else value for name, value in v.params}
+        for id_, v in variants.items()
+    }
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool | str):
+        return type(value).__name__
+    return "number" if isinstance(value, int | float) else "other"
+
+
+def param_text(value: object) -> str:
+    """A parameter's value in words: a text as it is, anything else as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def build_frame(
     records: Iterable[Record],
     variants: Mapping[str, Variant],
@@ -57,7 +82,7 @@ def build_frame(
     """
     import pandas as pd
 
-    rows = []
+    rows, params = [], param_columns(variants)
     for record in records:
         variant, response = variants[record.variant], record.call.response
         sample = samples.get(record.sample, {})
@@ -68,7 +93,7 @@ def build_frame(
             "repeat": record.repeat,
             "prompt": variant.prompt,
             "model": variant.model,
-            **dict(variant.params),
+            **params[record.variant],
             "input": sample.get("input"),
             "reference": sample.get("reference"),
             "input_chars": None if sample.get("input") is None else len(str(sample["input"])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, cast
 
 from paretoken.analysis.features import level_of, tags_of
+from paretoken.analysis.frame import param_columns
 from paretoken.core.calls import paid_usd
 from paretoken.core.usage import to_pico
 
@@ -116,6 +117,7 @@ def with_unanswered(
         return log
     import pandas as pd
 
+    params = param_columns(variants)
     rows = [
         {
             "sample": attempt.origin.sample,
@@ -124,7 +126,7 @@ def with_unanswered(
             "repeat": attempt.origin.repeat,
             "prompt": variants[attempt.origin.variant].prompt,
             "model": variants[attempt.origin.variant].model,
-            **dict(variants[attempt.origin.variant].params),
+            **params[attempt.origin.variant],
             "run": attempt.origin.run,
             "at": attempt.at,
             "error": f"no answer was received: {attempt.error or attempt.outcome}",

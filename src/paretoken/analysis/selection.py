@@ -106,7 +106,7 @@ def _terms(results: Results, metric: str | None, floor: float | None, sla_s: flo
 def _outcomes(
     results: Results, by: Literal["variant", "model"], metric: str | None
 ) -> tuple[Outcomes, list[str], list[str]]:
-    """The records of all candidates on the samples that each was asked, the scenarios' columns, and what to mind.
+    """The records of all candidates on the samples that each was asked, the scenarios' columns, and the cautions.
 
     Raises:
         SpecError: There are fewer than two candidates, no sample that all were asked, or no answer.
@@ -155,7 +155,7 @@ def _outcomes(
 
 
 def _variants(results: Results) -> tuple[list[str], list[str]]:
-    """Ids of the variants to choose from, in the order of the spec, and what is to be minded of that choice."""
+    """Ids of the variants to choose from, in the order of the spec, and the cautions about that choice."""
     notes = []
     if results.run.status != "finished":
         notes.append(f"{results.run.id} is {results.run.status}: this is what is recorded so far")

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from paretoken.cli.experiments import Json, RunName
-from paretoken.cli.screen import print_json, print_rows, say
+from paretoken.cli.screen import Wide, print_json, print_records, print_rows, say
 
 runs = typer.Typer(help="List runs; rm and export single ones.", invoke_without_command=True)
 
 
 @runs.callback()
-def list_runs(context: typer.Context, as_json: Json = False) -> None:
+def list_runs(context: typer.Context, as_json: Json = False, wide: Wide = False) -> None:
     """List runs; rm and export single ones."""
     if context.invoked_subcommand is not None:
         return None
@@ -62,7 +62,7 @@ def recover(as_json: Json = False) -> None:
     return say(f"the file as it was: {found.damaged}\n`paretoken run SPEC` goes on: what is lost is asked again")
 
 
-def budget(as_json: Json = False) -> None:
+def budget(as_json: Json = False, wide: Wide = False) -> None:
     """Money by scope: limits, and what is billed, assumed and held."""
     from paretoken.experiment import archive
 
@@ -77,6 +77,7 @@ def show(
     run: RunName = "last",
     sample: Annotated[str | None, typer.Option("--sample", help="Show prompts and answers of one sample.")] = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """What a run is and cost; with --sample, its prompts and answers side by side."""
     from paretoken.experiment.archive import open_run
@@ -91,7 +92,7 @@ def show(
         reference = results.samples.get(sample, {}).get("reference")
         if reference:
             say(f"reference: {reference}")
-        return print_rows(rows)
+        return print_records(rows)
     body = describe_run(results)
     if as_json:
         return print_json(body)
@@ -106,6 +107,7 @@ def show(
 def prompts(
     folder: Annotated[Path, typer.Argument(help="A prompt file, or a folder of them.")] = Path("prompts"),
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Prompts with their content versions."""
     from paretoken.models.estimate import estimate_tokens
@@ -126,6 +128,7 @@ def prompts(
 def prices(
     text: Annotated[str, typer.Argument(help="Part of a model id, e.g. qwen.")] = "",
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """What models cost in dollars, with source and date; prices in another currency are converted."""
     from paretoken.core.clock import SystemClock
@@ -159,7 +162,7 @@ def _other_meters(price: Any) -> str:
     return ", ".join(f"{name} ${amount.normalize():f}" for name, amount in found.items() if amount)
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(as_json: Json = False, wide: Wide = False) -> None:
     """What is installed, cached and reachable."""
     from paretoken.experiment.doctor import examine
 

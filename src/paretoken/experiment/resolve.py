@@ -17,6 +17,7 @@ from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design
 from paretoken.experiment.model_design import ModelDesign
+from paretoken.experiment.names import check_names
 from paretoken.experiment.own_temperature import fit_temperature
 from paretoken.experiment.resolve_judges import check_judges, judge_entries, judging
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
@@ -87,6 +88,7 @@ def load_design(
     space = parse_space(spec.space, list(prompts), list(models), source, own)
     space, cautions = fit_temperature(space, models, source)
     _check_bound(space, models, source)
+    check_names(spec, scorers, prompts, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
         plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)

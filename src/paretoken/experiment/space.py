@@ -391,7 +391,7 @@ def _check(d: Dimension, source: Source) -> None:
     if name == "extra_body":
         _check_extra(d, source)
     for i, value in enumerate(values):
-        if any(value == other or str(value) == str(other) for other in values[:i]):
+        if any(value == other or _texts(value) & _texts(other) for other in values[:i]):
             raise source.error(f"the choice {value!r} stands twice.", "space", name)
     for value in (d.values.low, d.values.high) if isinstance(d.values, Interval) else values:
         if name == "edits":
@@ -420,6 +420,11 @@ def _check_extra(d: Dimension, source: Source) -> None:
             if key in FIXED_FIELDS:
                 raise source.error(f"{key!r} cannot be set in extra_body: it is set by the experiment, or would break "
                                    "the bound of a call's cost.", "space", d.name, key)  # fmt: skip
+
+
+def _texts(value: Scalar) -> set[str]:
+    """How a value may be written."""
+    return {str(value), str(value).lower()} if isinstance(value, bool) else {str(value)}
 
 
 def _when(
