@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import shlex
@@ -259,6 +260,38 @@ def limits(server: Server, work: Path) -> None:
     say("limit_rejected_rate", [stats["rejected"] / stats["requests"]], "of the calls", "< 0.01")
 
 
+def token_limit() -> None:
+    """What 3,000 short answers use of 60,000 tokens per minute in virtual time, whatever a vendor's headers say."""
+    from paretoken.core.calls import Message, RateLimit, Request, Response
+    from paretoken.core.usage import Usage
+    from paretoken.gateway.throttle import Limits, Throttle
+    from paretoken.gateway.window import Window
+    from paretoken.testing.clock import VirtualClock
+
+    tpm, n, used = 60_000, 3_000, 30
+
+    def use(said: RateLimit | None) -> float:
+        clock = VirtualClock()
+
+        class Vendor:
+            async def generate(self, request: Request) -> Response:
+                await clock.sleep(LATENCY_S)
+                return Response("short", Usage(input_tokens=10, output_tokens=used - 10), rate_limit=said)
+
+        throttle = Throttle(Vendor(), limits=Limits(tpm=tpm, concurrency=64), shared=Window(64), clock=clock)
+
+        async def main() -> None:
+            asks = [Request("m", (Message("user", str(i)),), max_tokens=1_000) for i in range(n)]
+            await asyncio.gather(*map(throttle.generate, asks))
+
+        clock.run(main())
+        return n * used / (clock.monotonic() / 60) / tpm
+
+    stated = [RateLimit(9_000, 0.0), RateLimit(9_000, 60.0), RateLimit(10_000, 500.0), RateLimit(10**6, 1e9)]
+    say("limit_used_rate.tokens", [use(None)], "of the limit", ">= 0.97")
+    say("limit_used_rate.headers", [use(said) for said in stated], "of the limit", ">= 0.97", min)
+
+
 def large(server: Server, work: Path, rounds: int) -> None:
     """Memory of a run of 200,000 calls, without and with MLflow, and how long it takes to look at one."""
     server.configure(**{**BASE, "latency": 0.005})
@@ -298,6 +331,7 @@ def main() -> None:
         shared_cap(server, work, full_usd)
         crashes(server, work, 1 if options.quick else 20)
         faults(server, work, rounds)
+        token_limit()
         if not options.quick:
             limits(server, work)
         if options.large:

@@ -186,6 +186,7 @@ class LiveProgress:
         self._task = self._bar.add_task("run", total=None, state="")
         self._shown_s = 0.0
         self._told_until_s = 0.0
+        self._cautioned = 0
         self._on_screen = sys.stderr.isatty()
         self._live = Live(self._bar, console=Console(stderr=True), transient=True, auto_refresh=self._on_screen)
         self._live.start()
@@ -193,6 +194,9 @@ class LiveProgress:
     def __call__(self, progress: Progress) -> None:
         """Show how far a run is."""
         self.last = progress
+        for caution in progress.cautions[self._cautioned :]:
+            self._live.console.print(f"caution: {printable(caution)}", markup=False, highlight=False, soft_wrap=True)
+        self._cautioned = len(progress.cautions)
         if progress.waiting:
             self._tell_wait(progress.waiting)
         if not self._on_screen:

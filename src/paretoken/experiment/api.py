@@ -338,6 +338,7 @@ async def _go_on(
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
     progress = _progress(design, len(known), ledger.spent(info.scope), known.judges_usd)
     progress.run, spent_before = info.id, progress.spent_usd
+    progress.cautions.extend(design.cautions)
 
     def tell(model: str, wait_s: float, why: str) -> None:
         if wait_s >= TOLD_WAIT_S:
@@ -346,6 +347,7 @@ async def _go_on(
 
     def on_call(record: Record) -> None:
         progress.count(record)
+        progress.cautions.extend(told for told in design.lessons() if told not in progress.cautions)
         on_progress(progress)
 
     def on_judged(response: Response | None, usd: Decimal) -> None:

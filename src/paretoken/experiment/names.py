@@ -37,14 +37,17 @@ def check_names(spec: Spec, scorers: Sequence[Scorer], prompts: Iterable[str], s
             metrics.take(name, [*(f"{name}{end}" for end in ENDS), *(f"{name}.{part}" for part in BESIDE)],
                          "scorers", place)  # fmt: skip
     parameters = _Names("parameter", source, OF_MLFLOW)
-    for name in spec.space:
+    places: list[tuple[tuple[str | int, ...], str]] = [(("space",), name) for name in spec.space]
+    for i, model in enumerate(source.data["models"]):
+        places += [(("models", i, "params"), name) for name in model.get("params", ())]
+    for where, name in places:
         if name in OF_RECORDS:
-            raise source.error(f"{name!r} is a column that every record has.", "space", name,
+            raise source.error(f"{name!r} is a column that every record has.", *where, name,
                                fix="It cannot be a parameter.")  # fmt: skip
         if metrics.knows(name):
-            raise source.error(f"{name!r} is a metric as well as a parameter.", "space", name,
+            raise source.error(f"{name!r} is a metric as well as a parameter.", *where, name,
                                fix="Call the metric something else.")  # fmt: skip
-        parameters.take(name, [name], "space", name)
+        parameters.take(name, [name], *where, name)
     tags = _Names("tag", source)
     for name in spec.tags:
         if name.startswith("mlflow."):

@@ -18,6 +18,7 @@ from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design
 from paretoken.experiment.model_design import ModelDesign
 from paretoken.experiment.names import check_names
+from paretoken.experiment.own_temperature import fit_temperature
 from paretoken.experiment.resolve_judges import check_judges, judge_entries, judging
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
@@ -85,6 +86,7 @@ def load_design(
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
     own = {entry.id: entry.params for entry in entries if isinstance(entry, ModelSpec) and entry.params}
     space = parse_space(spec.space, list(prompts), list(models), source, own)
+    space, cautions = fit_temperature(space, models, source)
     _check_bound(space, models, source)
     check_names(spec, scorers, prompts, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
@@ -106,7 +108,7 @@ def load_design(
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
         source.path, root, spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives, dropped, caps,
-        space, judges,
+        space, judges, cautions,
     )  # fmt: skip
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,11 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, ProviderError, Refused, SpecError, Timeout, Unavailable
 from paretoken.core.keys import hider
 from paretoken.core.registry import suggest
 from paretoken.models.chat_format import has_text, join_chunks, read_reply, write_body
+from paretoken.models.dialect import Dialect
 from paretoken.models.events import parse, read_events
 from paretoken.models.failures import failure, read_error
 from paretoken.models.headers import LIMITED, read_rate_limit, retry_after_s
@@ -38,16 +38,14 @@ class Preset:
     Attributes:
         base_url: Where its API is, without `/chat/completions`.
         key_env: Environment variable that holds the key by convention; None for servers that need none.
-        reasoning: Names of models that take `max_completion_tokens` and no temperature.
     """
 
     base_url: str
     key_env: str | None = None
-    reasoning: re.Pattern[str] | None = None
 
 
 PRESETS = {
-    "openai": Preset("https://api.openai.com/v1", "OPENAI_API_KEY", re.compile(r"o\d|gpt-([5-9]|\d\d)")),
+    "openai": Preset("https://api.openai.com/v1", "OPENAI_API_KEY"),
     "deepseek": Preset("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     "dashscope": Preset("https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"),
     "zhipu": Preset("https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY"),
@@ -71,9 +69,11 @@ class HttpOptions:
 
     Attributes:
         stream: Ask for the answer piece by piece, which gives the time to the first token.
+        reasoning: Whether the model takes `max_completion_tokens` and no temperature; None is by its name.
     """
 
     stream: bool = False
+    reasoning: bool | None = None
 
 
 class HttpChat:
@@ -88,18 +88,27 @@ class HttpChat:
         self._url = f"{base_url}/chat/completions"
         self._proxy = find_proxy(self._url)
         self._via = f" through the proxy {urlsplit(self._proxy).netloc.rpartition('@')[2]}" if self._proxy else ""
-        self._stream = read_options(config, HttpOptions).stream
-        self._reasoning = bool(preset.reasoning and preset.reasoning.match(config.name))
+        options = read_options(config, HttpOptions)
+        self._stream = options.stream
+        self.dialect = Dialect(config.name, of_openai=preset is PRESETS["openai"], reasoning=options.reasoning)
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
     async def generate(self, request: Request) -> Response:
-        """Send the request once and read the whole answer.
+        """Send the request and read the whole answer; once more if a refusal, which costs nothing, said how.
 
         Raises:
             ProviderError: No usable answer.
         """
-        streaming = self._stream and request.tools is None
-        body = self._body(request, streaming)
+        while True:
+            body = self._body(request)
+            try:
+                return await self._send(request, body)
+            except Refused as error:
+                if not self.dialect.learn(body, str(error)) or self._body(request) == body:
+                    raise
+
+    async def _send(self, request: Request, said: dict[str, Any]) -> Response:
+        streaming, body = "stream" in said, _to_json(said).encode()
         session = self._sessions.get(asyncio.get_running_loop()) or self._connect()
         ttft_s = None
         started_s = self._clock.monotonic()
@@ -171,16 +180,13 @@ class HttpChat:
         if session is not None:
             await session.close()
 
-    def _body(self, request: Request, streaming: bool) -> bytes:
+    def _body(self, request: Request) -> dict[str, Any]:
         body = write_body(request)
         body["model"] = self._model
-        if self._reasoning:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-            if not request.temperature:
-                del body["temperature"]  # these models refuse 0 and have no greedy mode
-        if streaming:
+        self.dialect.apply(body)
+        if self._stream and request.tools is None:
             body["stream"], body["stream_options"] = True, {"include_usage": True}
-        return _to_json(body).encode()
+        return body
 
     def _connect(self) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json", "User-Agent": "paretoken"}
