@@ -155,7 +155,7 @@ def _outcomes(
 
 
 def _variants(results: Results) -> tuple[list[str], list[str]]:
-    """Ids of the variants to choose from, in the order of the spec, and what is to be minded of that choice."""
+    """Ids of the variants to choose from, in the order of the spec, and cautions about that choice."""
     notes = []
     if results.run.status != "finished":
         notes.append(f"{results.run.id} is {results.run.status}: this is what is recorded so far")

@@ -81,7 +81,7 @@ def load_design(
     models = _models([(("models", i), entry) for i, entry in enumerate(entries)], folder, source, clock)
     judges = _models(judge_entries(scorers, models, source), folder, source, clock)
     judges |= {scorer.model: models[scorer.model] for scorer in judging(scorers).values() if scorer.model in models}
-    check_columns(scorers, entries, dataset, folder, source)
+    check_columns(spec, scorers, entries, dataset, folder, source)
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
     space = parse_space(spec.space, list(prompts), list(models), source)
     _check_bound(space, models, source)

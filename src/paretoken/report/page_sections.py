@@ -369,7 +369,7 @@ def examples(results: Results, say: Words, pair: tuple[str, str] | None) -> Sect
 
 
 def trust(results: Results, say: Words) -> list[tuple[str, str]]:
-    """What is to be minded, one point each: in the page's language, and what a scorer said in its own words."""
+    """The cautions, one point each: in the page's language, and what a scorer said in its own words."""
     lock = cast("Mapping[str, Any]", results.run.lock)
     compared, race = results.comparisons, results.race
     if race is not None:
