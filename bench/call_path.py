@@ -32,6 +32,7 @@ from workload import (
     run_command,
     serving,
     start,
+    verb_command,
     write_spec,
 )
 
@@ -258,13 +259,21 @@ def limits(server: Server, work: Path) -> None:
     say("limit_rejected_rate", [stats["rejected"] / stats["requests"]], "of the calls", "< 0.01")
 
 
-def large(server: Server, work: Path) -> None:
-    """Memory of a run of 200,000 calls."""
+def large(server: Server, work: Path, rounds: int) -> None:
+    """Memory of a run of 200,000 calls, without and with MLflow, and how long it takes to look at one."""
     server.configure(**{**BASE, "latency": 0.005})
     write_spec(work / "run", server.base_url, n=50_000, cache=False)
     ended = check(measure(run_command(), work / "run"))
     say("rss_mb_200k", [ended.rss_mb], "MB", "<= 300")
     say("wall_s_200k", [ended.wall_s], "s", "none")
+    for figure, command in (
+        ("reprint_s_200k", run_command()),
+        ("front_s_200k", verb_command("front", "last")),
+        ("show_s_200k", verb_command("show", "last")),
+    ):
+        say(figure, [check(measure(command, work / "run")).wall_s for _ in range(rounds)], "s", "<= 2")
+    write_spec(work / "run", server.base_url, n=50_000, cache=False, mlflow=True)
+    say("rss_mb_200k_tracked", [check(measure(run_command(), work / "run")).rss_mb], "MB", "<= 400")
 
 
 def main() -> None:
@@ -292,7 +301,7 @@ def main() -> None:
         if not options.quick:
             limits(server, work)
         if options.large:
-            large(server, work)
+            large(server, work, rounds)
 
 
 if __name__ == "__main__":

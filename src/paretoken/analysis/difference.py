@@ -31,6 +31,8 @@ TOLERATED = 0.02
 """How much below its level an interval's expected coverage may lie without a warning."""
 
 SMALLER_IS_BETTER = frozenset(NUMBERS)
+MONEY = ("list_usd", "billed_usd")
+PER_1K = " USD per 1,000 calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,21 @@ class Doubt:
     low: float | None = None
     high: float | None = None
 
-    @property
-    def words(self) -> str:
-        """The doubt in words."""
+    def words(self, quantity: str) -> str:
+        """The doubt about the difference of a quantity, in words; money is told per 1,000 calls."""
         if self.kind == "missing":
             return f"{self.n} of {self.of} samples lack a value and are left out"
         if self.kind == "asymptotic":
             return "the interval is asymptotic: it holds for many samples"
         why = f"only {self.n} of {self.of} pairs differ" if self.kind == "few" else "the differences are skewed"
-        bootstrap = f"the bootstrap (BCa) gives [{self.low:+.3g}, {self.high:+.3g}]"
+        low, high = self.interval(quantity)
+        bootstrap = f"the bootstrap (BCa) gives [{low:+.3g}, {high:+.3g}]{PER_1K if quantity in MONEY else ''}"
         return f"{why}, so the interval may hold less often than it says; {bootstrap}"
+
+    def interval(self, quantity: str) -> tuple[float, float]:
+        """What the bootstrap gives, in the unit in which people read the quantity."""
+        factor = 1000.0 if quantity in MONEY else 1.0
+        return factor * (self.low or 0.0), factor * (self.high or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class PairedDifference:
     @property
     def warning(self) -> str:
         """What makes it less sure than it looks, or empty."""
-        return "; ".join(doubt.words for doubt in self.doubts)
+        return "; ".join(doubt.words(self.name) for doubt in self.doubts)
 
     @property
     def smaller_is_better(self) -> bool:

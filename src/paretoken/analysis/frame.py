@@ -9,30 +9,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     import pandas as pd
 
-    from paretoken.analysis.results import Results
     from paretoken.core.trials import Record, Variant
+    from paretoken.records.table import RecordTable
 
 ROWS_AT_ONCE = 2_000
 _OF_ANSWERS = ("answer", "finish_reason", "from_cache", "input_tokens", "output_tokens", "list_usd", "latency_s")
 
 
-def build_frames(results: Results, variant: str) -> Iterator[pd.DataFrame]:
-    """`build_frame` of a variant's records, some thousands at once.
+def build_frames(
+    records: Iterator[Record],
+    table: RecordTable,
+    metrics: Iterable[str],
+    variants: Mapping[str, Variant],
+    labels: Mapping[str, str],
+    read_samples: Callable[[Collection[str]], Iterable[tuple[str, Mapping[str, object]]]],
+) -> Iterator[pd.DataFrame]:
+    """`build_frame` of some of a run's records, some thousands at once.
 
-    All parts have the same columns, and a column of numbers is whole in all of them or in none.
+    All parts have the same columns, and a column of numbers is whole in all of them or in none, as `table` says, which
+    has all records of the run.
     """
-    table = results.table
     numbers = {**table.values, "billed_usd": table.bill_pico / 1e12}
     broken = {name for name, column in numbers.items() if (column[~np.isnan(column)] % 1).any()}
-    expected = [*(_OF_ANSWERS if not table.failed.all() else ()), *(m for m in results.metrics if m in table.values)]
+    expected = [*(_OF_ANSWERS if not table.failed.all() else ()), *(m for m in metrics if m in table.values)]
     columns: list[str] = []
-    records = results.read_records(variant=[variant])
     while part := list(islice(records, ROWS_AT_ONCE)):
-        frame = build_frame(part, results.variants, results.labels, results.samples)
+        samples = dict(read_samples({record.sample for record in part}))
+        frame = build_frame(part, variants, labels, samples)
         columns = columns or list(dict.fromkeys([*frame, *expected]))
         yield frame.reindex(columns=columns).astype(dict.fromkeys(broken & {*frame}, "Float64"))
 

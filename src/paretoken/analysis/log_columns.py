@@ -94,7 +94,8 @@ def build_log(
         log[f"tag: {tag}" if tag.casefold() in taken else tag] = value
     taken |= {str(name).casefold() for name in log}
     asked = [samples.get(record.sample, {}) for record in records]
-    of_inputs = tags_of([samples.get(id_, {}) for id_ in dict.fromkeys(record.sample for record in records)])
+    known = [samples.get(id_, {}) for id_ in dict.fromkeys(record.sample for record in records)]
+    of_inputs = tags_of(known, len(known))
     for tag in of_inputs:
         if tag.casefold() not in taken:
             levels = [cast("Mapping[str, object]", body.get("fields") or {}).get(tag) for body in asked]

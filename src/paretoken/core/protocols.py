@@ -134,7 +134,7 @@ class Scored:
 
     Attributes:
         value: None where there is none.
-        reason: Why there is none; of a value a remark, e.g. that the text was cut.
+        reason: Why there is none; of a value a caution, e.g. that the text was cut.
         beside: Numbers by name that tell how far to trust the value, and are no metric: nothing is ranked by them.
     """
 

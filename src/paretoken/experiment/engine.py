@@ -118,7 +118,7 @@ class Engine:
         """A judge with its model, through the same layers and caps as every call; any other scorer as it is."""
         if not isinstance(scorer, Judging):
             return scorer
-        model = JudgeModel(self._onions[scorer.model], self._design.judges[scorer.model].base_url, on_judged)
+        model = JudgeModel(self._onions[scorer.model], self._design.judges[scorer.model], on_judged)
         return scorer.asking(model, quotes=self._design.spec.store.content == "full")
 
     async def execute(self, trial: Trial) -> list[Record]:

@@ -83,7 +83,8 @@ def load_design(
     judges |= {scorer.model: models[scorer.model] for scorer in judging(scorers).values() if scorer.model in models}
     check_columns(spec, scorers, entries, dataset, folder, source)
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
-    space = parse_space(spec.space, list(prompts), list(models), source)
+    own = {entry.id: entry.params for entry in entries if isinstance(entry, ModelSpec) and entry.params}
+    space = parse_space(spec.space, list(prompts), list(models), source, own)
     _check_bound(space, models, source)
     check_names(spec, scorers, prompts, source)
     objectives, dropped = _objectives(spec, scorers, models, source)

@@ -8,21 +8,21 @@ import os
 import re
 from dataclasses import dataclass, replace
 from io import BytesIO
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
 import aiohttp
 
 from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
+from paretoken.core.keys import hider
 from paretoken.core.registry import suggest
 from paretoken.models.chat_format import has_text, join_chunks, read_reply, write_body
 from paretoken.models.events import parse, read_events
 from paretoken.models.failures import failure, read_error
 from paretoken.models.headers import LIMITED, read_rate_limit, retry_after_s
 from paretoken.models.options import read_options
+from paretoken.models.proxies import find_proxy, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,9 +83,11 @@ class HttpChat:
     recorded = False
 
     def __init__(self, config: ProviderConfig, clock: Clock, preset: Preset, base_url: str, key: str) -> None:
-        self._clock, self._key = clock, key
+        self._clock, self._key, self._hide = clock, key, hider([key])
         self._id, self._model, self._timeout_s = config.id, config.name, config.timeout_s
         self._url = f"{base_url}/chat/completions"
+        self._proxy = find_proxy(self._url)
+        self._via = f" through the proxy {urlsplit(self._proxy).netloc.rpartition('@')[2]}" if self._proxy else ""
         self._stream = read_options(config, HttpOptions).stream
         self._reasoning = bool(preset.reasoning and preset.reasoning.match(config.name))
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
@@ -114,8 +116,12 @@ class HttpChat:
                 else:
                     whole = parse(await reply.read(), reply.content_type)
                 latency_s = self._clock.monotonic() - started_s
+        except aiohttp.ClientHttpProxyError as error:
+            raise Unavailable(
+                f"{self._id}: the proxy refuses: {error.status} {error.message}", billing="none"
+            ) from error
         except aiohttp.ClientConnectorError as error:
-            raise Unavailable(f"{self._id}: cannot connect: {error}", billing="none") from error
+            raise Unavailable(f"{self._id}: cannot connect{self._via}: {error}", billing="none") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise Timeout(f"{self._id}: cannot connect in time", billing="none") from error
         except TimeoutError as error:
@@ -133,7 +139,8 @@ class HttpChat:
             raise
         if LIMITED in headers:
             answer = replace(answer, rate_limit=read_rate_limit(headers, self._clock.now()))
-        return answer
+        hidden = self._hide(answer.text)
+        return answer if hidden == answer.text else replace(answer, text=hidden)
 
     async def _read_stream(
         self, content: aiohttp.StreamReader, started_s: float
@@ -183,7 +190,7 @@ class HttpChat:
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
-            proxy=_proxy(self._url),
+            proxy=self._proxy,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s)),
         )
         self._sessions[asyncio.get_running_loop()] = session
@@ -202,7 +209,7 @@ class HttpChat:
 
     def _clean(self, text: str) -> str:
         """A provider's words, short and without the key."""
-        text = text.replace(self._key, "***") if self._key else text
+        text = self._hide(text)
         return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
@@ -215,23 +222,6 @@ _HINTS = {
     403: " Check what the API key may do.",
     404: " Check `base_url` and the model's name.",
 }
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL; never for this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if _is_loopback(url) or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def make(config: ProviderConfig, clock: Clock) -> Provider:
@@ -254,7 +244,7 @@ def make(config: ProviderConfig, clock: Clock) -> Provider:
         )
     if parts.username or parts.password:
         raise SpecError("the URL holds a secret.", fix="Name the key's variable in api_key_env.", field="base_url")
-    key_env = config.api_key_env or (None if _is_loopback(base_url) else preset.key_env)
+    key_env = config.api_key_env or (None if is_loopback(base_url) else preset.key_env)
     key = os.environ.get(key_env, "").strip() if key_env else ""
     if key_env and not (key and key.isascii() and key.isprintable()):
         problem = "holds characters that no key has" if key else "is not set"
