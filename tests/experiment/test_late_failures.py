@@ -120,3 +120,10 @@ def test_what_a_metric_prints_is_no_part_of_the_answer(lab: Lab, capsys: pytest.
     json.loads(told.out)
     assert "loaded" in told.err
     assert "scored" in told.err
+
+
+def test_a_column_that_is_looked_for_must_be_there(lab: Lab) -> None:
+    lab.edit("  - contains: free", "  - contains: {field: featuers}")
+    with pytest.raises(SpecError, match="Did you mean 'features'") as caught:
+        plan(lab.folder)
+    assert caught.value.line == lab.line("featuers")

@@ -82,7 +82,7 @@ def load_design(
     models = _models([(("models", i), entry) for i, entry in enumerate(entries)], folder, source, clock)
     judges = _models(judge_entries(scorers, models, source), folder, source, clock)
     judges |= {scorer.model: models[scorer.model] for scorer in judging(scorers).values() if scorer.model in models}
-    check_columns(scorers, entries, dataset, folder, source)
+    check_columns(spec, scorers, entries, dataset, folder, source)
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
     own = {entry.id: entry.params for entry in entries if isinstance(entry, ModelSpec) and entry.params}
     space = parse_space(spec.space, list(prompts), list(models), source, own)

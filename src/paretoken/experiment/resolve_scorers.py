@@ -153,18 +153,22 @@ def check_comparing(
 
 
 def check_columns(
+    spec: Spec,
     scorers: tuple[Scorer, ...],
     entries: Sequence[ModelSpec | ReplaySpec],
     dataset: Dataset,
     folder: Path,
     source: Source,
 ) -> None:
-    """A recorded score must stand in a column of the dataset or, if all answers are recorded, beside them."""
+    """What scorers read must stand in a column of the dataset or, if all answers are recorded, beside them."""
     from paretoken.models.replay import replay_columns
+
+    places = places_of_scorers(spec.scorers)
 
     files = [folder / entry.replay for entry in entries if isinstance(entry, ReplaySpec)]
     known = [*dataset.columns, *(column for file in files for column in replay_columns(file))]
-    for i, scorer in enumerate(scorers):
-        if scorer.name == "column" and scorer.metrics[0] not in known:
-            raise source.error(f"no column {scorer.metrics[0]!r} is recorded.", "scorers", i,
-                               fix=suggest(scorer.metrics[0], dict.fromkeys(known)))  # fmt: skip
+    for i, scorer in zip(places, scorers, strict=True):
+        for column in scorer.metrics if scorer.name == "column" else getattr(scorer, "reads", ()):
+            if column not in known:
+                raise source.error(f"no column {column!r} is recorded.", "scorers", i,
+                                   fix=suggest(column, dict.fromkeys(known)))  # fmt: skip

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from paretoken.core.errors import SpecError
 from paretoken.core.protocols import Scored, ScoreItem
@@ -57,6 +57,7 @@ class Contains:
         if not isinstance(ignore_case, bool):
             raise SpecError(f"contains' ignore_case is {ignore_case!r}.", fix="Give true or false.")
         self._text, self._field, self._ignore_case = text, field, ignore_case
+        self.reads = () if field is None else (field,)
 
     @property
     def provenance(self) -> str:
@@ -156,9 +157,10 @@ class JsonSchema:
             kind.check_schema(dict(schema))
             _look_up(resource, resolver)
             self._text = json.dumps(schema, ensure_ascii=False, sort_keys=True)
-            self._validator = extend(kind, {"multipleOf": _multiple_of})(dict(schema), registry=Registry())
-            for value in (None, True, 0, "", [], {}):
-                self._validator.is_valid(value)
+            exact = cast("Any", extend)(kind, {"multipleOf": _multiple_of})
+            self._validator: Validator = exact(dict(schema), registry=Registry())
+            for text in ("null", "true", "0", '""', "[]", "{}"):
+                self._validator.is_valid(json.loads(text))
         except SchemaError as error:
             raise SpecError(
                 f"json_schema is not a JSON Schema: {error.message} at {error.json_path}.", fix="Correct the schema."
@@ -181,7 +183,7 @@ class JsonSchema:
     def _accepts(self, answer: str) -> bool:
         try:
             value = json.loads(_without_fence(answer), parse_constant=_refuse)
-            return self._validator.is_valid(value)
+            return bool(self._validator.is_valid(value))
         except (ValueError, RecursionError):
             return False
 
@@ -259,7 +261,7 @@ def _look_up(resource: Resource[Any], resolver: Resolver[Any]) -> None:
         _look_up(inner, resolver)
 
 
-def _multiple_of(validator: Validator, divisor: float, value: object, _: object) -> Iterator[ValidationError]:
+def _multiple_of(validator: Validator, divisor: float, value: Any, _: object) -> Iterator[ValidationError]:
     """`multipleOf` of numbers as they are written: 19.99 is a multiple of 0.01, which no binary fraction is."""
     from jsonschema.exceptions import ValidationError
 
