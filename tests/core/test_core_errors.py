@@ -21,7 +21,7 @@ EXIT_CODES = {
     "ParetokenError": 5, "SpecError": 2, "PriceError": 2, "UnknownPrice": 2, "LimitError": 3, "BudgetExceeded": 3,
     "QuotaExceeded": 4, "ProviderError": 4, "RateLimited": 4, "Timeout": 4, "Refused": 4, "Unavailable": 4,
     "BadResponse": 4, "BrokenBound": 4, "ScoreError": 5, "StoreError": 5, "NewerSchema": 2,
-    "EndpointDown": 4, "Denied": 4,
+    "EndpointDown": 4, "Denied": 4, "OutOfCredit": 4,
 }  # fmt: skip
 
 

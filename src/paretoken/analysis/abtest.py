@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from paretoken.analysis.difference import Measure, PairedDifference, Rules, measure
+from paretoken.analysis.objectives import split_quantile
 from paretoken.analysis.paired import PairedT
 from paretoken.analysis.power import Reach, chance_to_decide, reach
 from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
@@ -155,7 +156,7 @@ class AbTest:
         )
 
     def _measure(self, panel: Panel, treatment: str, name: str, n_units: int | None) -> Measure | None:
-        values = name.partition(".")[0]
+        values = split_quantile(name)[0]
         pairs = panel.pairs(self.control, treatment, values, prefix=self.continuous)
         if self.relabel is not None:
             swap = np.random.default_rng([self.relabel, 7]).random(int(panel.cluster.max()) + 1) < 0.5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from paretoken.analysis.objectives import LATENCY_QUANTILES, split_quantile
 from paretoken.analysis.paired import FiellerRatio, PairedT, bca_interval, expected_coverage
 from paretoken.analysis.quantiles import QuantileShift
 from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
@@ -104,7 +105,7 @@ class PairedDifference:
 
 def smaller_is_better(name: str) -> bool:
     """Whether a quantity is a cost."""
-    return name.partition(".")[0] in SMALLER_IS_BETTER
+    return split_quantile(name)[0] in SMALLER_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +234,7 @@ def _finite(value: float) -> float | None:
 
 
 def _quantile(name: str) -> float | None:
-    from paretoken.analysis.objectives import LATENCY_QUANTILES
-
-    return LATENCY_QUANTILES.get(name.partition(".")[2])
+    return LATENCY_QUANTILES.get(split_quantile(name)[1])
 
 
 def measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, cast
 
 from paretoken.analysis.features import level_of, tags_of
+from paretoken.core.calls import paid_usd
 from paretoken.core.usage import to_pico
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from paretoken.core.trials import Record, RunInfo
+    from paretoken.core.calls import Attempt
+    from paretoken.core.trials import Record, RunInfo, Variant
 
 CHOICES = (
     "prompt", "model", "edits", "temperature", "max_tokens", "top_p", "top_k", "min_p", "frequency_penalty",
@@ -98,3 +100,40 @@ def build_log(
             levels = [cast("Mapping[str, object]", body.get("fields") or {}).get(tag) for body in asked]
             log[tag] = pd.array([None if level is None else level_of(level) for level in levels], "string")
     return log.astype(_OF_RUNS)
+
+
+def with_unanswered(
+    log: pd.DataFrame, attempts: Sequence[Attempt], variants: Mapping[str, Variant], labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """A log with one row more for every call that was sent and has no record: its money counts too.
+
+    Args:
+        log: As `build_log` has it.
+        attempts: What was booked for such calls.
+        variants: By id.
+        labels: Label by variant id.
+    """
+    if not attempts:
+        return log
+    import pandas as pd
+
+    rows = [
+        {
+            "sample": attempt.origin.sample,
+            "label": labels[attempt.origin.variant],
+            "variant": attempt.origin.variant,
+            "repeat": attempt.origin.repeat,
+            "prompt": variants[attempt.origin.variant].prompt,
+            "model": variants[attempt.origin.variant].model,
+            **dict(variants[attempt.origin.variant].params),
+            "run": attempt.origin.run,
+            "at": attempt.at,
+            "error": f"no answer was received: {attempt.error or attempt.outcome}",
+            "billed_pico": to_pico(paid_usd([attempt])),
+            "billed_usd": float(paid_usd([attempt])),
+        }
+        for attempt in attempts
+        if attempt.origin.variant in variants
+    ]
+    more = pd.DataFrame(rows).reindex(columns=log.columns).astype(log.dtypes.to_dict())
+    return pd.concat([log, more], ignore_index=True) if len(log) else more

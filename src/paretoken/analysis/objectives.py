@@ -11,6 +11,23 @@ if TYPE_CHECKING:
 LATENCY_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
+def split_quantile(name: str) -> tuple[str, str]:
+    """The measured quantity in a name, and the quantile asked for, empty for the mean.
+
+    Only latency has quantiles; every other dot belongs to the name.
+
+    >>> split_quantile("latency_s.p95"), split_quantile("judge.score")
+    (('latency_s', 'p95'), ('judge.score', ''))
+    """
+    column, _, q = name.partition(".")
+    return (column, q) if column == "latency_s" and q in LATENCY_QUANTILES else (name, "")
+
+
+def is_quantile(name: str) -> bool:
+    """Whether a name asks for a quantile of a quantity and not for its mean."""
+    return split_quantile(name)[1] != ""
+
+
 @dataclass(frozen=True, slots=True)
 class Objectives:
     """What is wanted.

@@ -11,6 +11,7 @@ import numpy as np
 
 from paretoken.analysis.estimate import Estimate, statistic, t_interval
 from paretoken.analysis.hypervolume import Box, bootstrap_hypervolume
+from paretoken.analysis.objectives import is_quantile, split_quantile
 from paretoken.analysis.racecourse import Look, race_course, variant_course
 from paretoken.analysis.raceplan import END_ERROR, RacePlan, interval
 
@@ -150,7 +151,7 @@ class RaceOutcome:
 
     def _value(self, variant: str, name: str) -> float:
         """A mean, or a quantile such as `latency_s.p95`; NaN without values."""
-        of, _, q = name.partition(".")
+        of, q = split_quantile(name)
         values = self._values(self.selection, variant, of)
         found = statistic(values, q)
         return math.nan if found is None else found
@@ -212,7 +213,7 @@ class RaceOutcome:
         """The chosen variants' objectives beside what held-out samples say of them."""
         if self.held_out is None or self._run.status != "finished":
             return []
-        names = [name for name in self._objectives.names if "." not in name]
+        names = [name for name in self._objectives.names if not is_quantile(name)]
         pairs = [
             (id_, name, self._values(self.selection, id_, name), self._values(self.held_out, id_, name))
             for id_ in self.chosen
@@ -237,7 +238,7 @@ class RaceOutcome:
         """Mean objectives with their signs: smaller is better."""
         goals = self._objectives
         named = [(name, 1.0) for name in goals.minimize] + [(name, -1.0) for name in goals.maximize]
-        return [(name, sign) for name, sign in named if "." not in name]
+        return [(name, sign) for name, sign in named if not is_quantile(name)]
 
     @cached_property
     def hypervolume(self) -> tuple[float, float, float] | None:
@@ -266,7 +267,7 @@ class RaceOutcome:
             return []
         stay = ("kept", "open")
         leaves = {id_: math.inf if left.fate in stay else left.n for id_, left in self.departures.items()}
-        limits = {name: limit for name, limit in self._objectives.subject_to.items() if "." not in name}
+        limits = {name: limit for name, limit in self._objectives.subject_to.items() if not is_quantile(name)}
         final = {id_: row for id_, row in zip(ids, points.tolist(), strict=True) if self._feasible(id_, limits)}
         return race_course(table.on(self.selection.samples), final, leaves, self._goals, limits, Box.around(points))
 

@@ -11,6 +11,7 @@ import numpy as np
 from paretoken.analysis.cheapest import CheapestRace
 from paretoken.analysis.contest import Unraced
 from paretoken.analysis.duels import Goal, Limit
+from paretoken.analysis.objectives import is_quantile
 from paretoken.analysis.race import Race
 from paretoken.analysis.sequences import Betting
 from paretoken.core.errors import ScoreError
@@ -65,7 +66,7 @@ class RacePlan:
             Goal(name, up, slack=epsilon.get(name, 0.0), tolerance=0.0 if up else tolerance.get(name, 0.0))
             for up, names in ((True, wanted["maximize"]), (False, wanted["minimize"]))
             for name in names
-            if "." not in name
+            if not is_quantile(name)
         ]
         if plan["kind"] == "cheapest":
             floor = next((name for name, (sign, _) in wanted["subject_to"].items() if sign == ">="), "")
@@ -74,7 +75,7 @@ class RacePlan:
         limits = [
             Limit(name, sign == ">=", float(bound))
             for name, (sign, bound) in wanted["subject_to"].items()
-            if "." not in name
+            if not is_quantile(name)
         ]
         ranges = {name: tuple(ends) for scorer in body["scorers"] for name, ends in scorer["ranges"].items()}
         ranges |= {name: tuple(ends) for name, ends in (plan.get("range") or {}).items()}

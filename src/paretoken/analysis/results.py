@@ -24,7 +24,7 @@ from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
 from paretoken.core.usage import from_pico
-from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records, read_table
+from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records, read_table, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.estimate import Estimate
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
-    from paretoken.core.calls import Call
+    from paretoken.core.calls import Attempt, Call
     from paretoken.records.table import RecordTable
 
 
@@ -92,6 +92,12 @@ class Results:
         """
         with Database(self.file) as database:
             yield from read_records(SqlJournal(database), self.run.id, **among)
+
+    @cached_property
+    def unanswered(self) -> list[Attempt]:
+        """Calls that were sent and have no record, each with all the money that was booked for it."""
+        with Database(self.file) as database:
+            return unanswered(SqlJournal(database).read(self.run.id, kind=["attempt", "call"]))
 
     @cached_property
     def samples(self) -> dict[str, dict[str, object]]:

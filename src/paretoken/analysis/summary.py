@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paretoken.analysis.estimate import Estimate, quantile, t_interval
-from paretoken.analysis.objectives import LATENCY_QUANTILES
+from paretoken.analysis.objectives import LATENCY_QUANTILES, split_quantile
 from paretoken.core.usage import from_pico
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class VariantSummary:
         billed_usd_total: All attempts, those that led to no record and assumed money included [USD].
         list_usd_per_1k_tokens: List cost per 1,000 tokens, input and output together [USD]; None without tokens.
         missing: Reasons why values of a metric are missing, with counts, by metric.
-        notes: What is to be minded of values of a metric, with counts, by metric.
+        notes: Remarks on values of a metric, with counts, by metric.
         n_samples: Samples that were answered.
         n_alike: Most samples with one and the same answer; 0 where texts are not kept.
     """
@@ -64,9 +64,9 @@ class VariantSummary:
         """Value of an objective: an estimate's mean, `latency_s.p95`, or `error_rate`; None if unknown."""
         if objective == "error_rate":
             return self.error_rate
-        name, _, q = objective.partition(".")
+        name, q = split_quantile(objective)
         if q:
-            return self.latency_s.get(q) if name == "latency_s" else None
+            return self.latency_s.get(q)
         estimate = self.estimates.get(name)
         return None if estimate is None else estimate.mean
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paretoken.cli.planned import say_forecast, say_outlook, say_racing
-from paretoken.cli.screen import live_progress, note, print_json, print_rows, say
+from paretoken.cli.screen import LiveProgress, flush, live_progress, note, print_json, print_rows, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from paretoken.analysis.results import Results
     from paretoken.experiment.api import Outcome
+    from paretoken.experiment.runner import Progress
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a folder with a spec.yaml.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix, a spec path, or 'last'.")]
@@ -87,7 +88,7 @@ def plan(
 def _run_pilot(spec: Path, limit: int | None, pilot: int) -> Outcome:
     from paretoken.experiment.api import run as run_experiment
 
-    with live_progress() as on_progress, _resumable():
+    with live_progress() as on_progress, _resumable(on_progress):
         outcome = run_experiment(spec, limit=limit, pilot=pilot, on_progress=on_progress)
     sent = _pilot_body(outcome)
     note(f"pilot of {pilot} samples: {sent['sent']} calls sent, ${sent['billed_usd']:f} billed; `paretoken run {spec}` "
@@ -98,7 +99,7 @@ def _run_pilot(spec: Path, limit: int | None, pilot: int) -> Outcome:
 
 def _pilot_body(outcome: Outcome) -> dict[str, Any]:
     progress = outcome.progress
-    return {"run": outcome.results.run.id, "sent": progress.made - progress.hits, "billed_usd": progress.billed_usd}
+    return {"run": outcome.results.run.id, "sent": progress.sent, "billed_usd": progress.billed_usd}
 
 
 def run(
@@ -120,19 +121,25 @@ def run(
     """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
     from paretoken.experiment.api import run as run_experiment
 
-    with live_progress() as on_progress, _resumable():
+    with live_progress() as on_progress, _resumable(on_progress):
+
+        def on_outcome(outcome: Outcome) -> None:
+            on_progress.close()
+            if as_json:
+                ended = {"status": outcome.ending.status, "reason": outcome.ending.reason, "failures": outcome.failures}
+                picture = {"picture": _picture(outcome) if draw else None}
+                print_json(results_body(outcome.results) | ended | _money_body(outcome.progress) | picture)
+            else:
+                _say_results(outcome.results)
+                if draw and (path := _picture(outcome)):
+                    say(f"picture: {path}")
+            if junit is not None:
+                _save_junit(outcome, junit)
+            flush()
+
         outcome = run_experiment(spec, fresh=fresh, limit=limit, retry_errors=retry_errors, aa=aa,
-                                 fail_if=fail_if or (), on_progress=on_progress)  # fmt: skip
-    picture = _picture(outcome) if draw else None
-    if junit is not None:
-        _save_junit(outcome, junit)
-    if as_json:
-        ended = {"status": outcome.ending.status, "reason": outcome.ending.reason, "failures": outcome.failures}
-        print_json(results_body(outcome.results) | ended | {"picture": picture})
-    else:
-        _say_results(outcome.results)
-        if picture:
-            say(f"picture: {picture}")
+                                 fail_if=fail_if or (), on_progress=on_progress, on_outcome=on_outcome)  # fmt: skip
+    if not as_json:
         say_tracking(outcome.results)
     _note_ending(outcome, spec)
     raise typer.Exit(outcome.exit_code)
@@ -162,13 +169,18 @@ def cheapest(
     asked = {"metric": metric, "within": within, "of": of, "alpha": alpha,
              "tolerance": None if tolerance is None else {"list_usd": tolerance}}  # fmt: skip
     instead = cheapest_plan(spec, {name: value for name, value in asked.items() if value is not None})
-    with live_progress() as on_progress, _resumable():
-        outcome = run_experiment(spec, limit=limit, instead=instead, on_progress=on_progress)
-    if as_json:
-        ended = {"status": outcome.ending.status, "reason": outcome.ending.reason}
-        print_json(results_body(outcome.results) | ended)
-    else:
-        _say_results(outcome.results)
+    with live_progress() as on_progress, _resumable(on_progress):
+
+        def on_outcome(outcome: Outcome) -> None:
+            on_progress.close()
+            if as_json:
+                ended = {"status": outcome.ending.status, "reason": outcome.ending.reason}
+                print_json(results_body(outcome.results) | ended | _money_body(outcome.progress))
+            else:
+                _say_results(outcome.results)
+            flush()
+
+        outcome = run_experiment(spec, limit=limit, instead=instead, on_progress=on_progress, on_outcome=on_outcome)
     _note_ending(outcome, spec)
     raise typer.Exit(outcome.exit_code)
 
@@ -294,12 +306,33 @@ def say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
+def _resumable(live: LiveProgress) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        live.close()
+        if live.last is not None:
+            note(_closing_line(live.last, "interrupted"))
         note("interrupted: the same command goes on where it stopped")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _closing_line(progress: Progress, status: str) -> str:
+    """How far a run came, and what it sent and spent now: what the records and the ledger say."""
+    lost = f" ({progress.unanswered} of them without an answer)" if progress.unanswered else ""
+    return (
+        f"{progress.run}: {status}, {progress.done} of {progress.total} calls done; now: {progress.sent} sent{lost}, "
+        f"{progress.hits} cached, ${progress.billed_usd:f} billed"
+    )
+
+
+def _money_body(progress: Progress) -> dict[str, Any]:
+    return {
+        "calls": {"done": progress.done, "total": progress.total, "sent_now": progress.sent,
+                  "cached_now": progress.hits,
+                  "failed_now": progress.failed, "unanswered_now": progress.unanswered},
+        "billed_now_usd": progress.billed_usd, "spent_usd": progress.spent_usd,
+    }  # fmt: skip
 
 
 def _save_junit(outcome: Outcome, path: Path) -> None:
@@ -314,9 +347,8 @@ def _save_junit(outcome: Outcome, path: Path) -> None:
 
 
 def _note_ending(outcome: Outcome, spec: Path) -> None:
-    progress, run_id = outcome.progress, outcome.results.run.id
-    note(f"{run_id}: {outcome.ending.status}, {progress.done} of {progress.total} calls done; now: "
-         f"{progress.made - progress.hits} sent, {progress.hits} cached, ${progress.billed_usd:f} billed")  # fmt: skip
+    progress = outcome.progress
+    note(_closing_line(progress, outcome.ending.status))
     if (judges := progress.judges).made or judges.spent_usd:
         note(f"judges: {judges.made - judges.hits} calls sent, {judges.hits} cached, ${judges.billed_usd:f} of it; in "
              f"the whole run ${judges.spent_usd:f} of ${progress.spent_usd:f}")  # fmt: skip
@@ -324,6 +356,8 @@ def _note_ending(outcome: Outcome, spec: Path) -> None:
         note(f"ended by itself: {outcome.ending.reason}")
     for failure in outcome.failures:
         note(f"gate failed: {failure}")
+    for failure in outcome.untracked:
+        note(failure)
     _note_trouble(outcome, spec)
 
 
@@ -338,6 +372,8 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
         note(f"{progress.judges.failed} calls of judges failed: `paretoken run {spec} --retry-errors` sends them again")
     if outcome.ending.error is not None:
         note(f"error: {outcome.ending.error}")
+        if progress.total > progress.done and outcome.ending.error.exit_code == 4:
+            note(f"next: `paretoken run {spec}` once the cause is mended; `paretoken show {run_id}` lists what failed")
         cost = "" if outcome.left_usd is None else f", about ${outcome.left_usd:.6f} at the cost so far"
         note(f"spent ${progress.spent_usd:f}; left to do: {progress.total - progress.done} calls{cost}")
 

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from paretoken.core.text import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from paretoken.analysis.estimate import Estimate
     from paretoken.experiment.raceplanner import BoardRow
@@ -36,6 +38,11 @@ def say(text: str = "") -> None:
 def note(text: str) -> None:
     """One line beside the answer."""
     print(text, file=sys.stderr)
+
+
+def flush() -> None:
+    """Let whoever reads the answer have it now."""
+    sys.stdout.flush()
 
 
 def print_json(value: object) -> None:
@@ -68,32 +75,71 @@ AROUND = 9
 """Lines of the screen beside its rows."""
 
 
+class LiveProgress:
+    """A progress line on stderr, under a table of the variants left where a race goes on; silent without a terminal.
+
+    Waits that last are told without a terminal too, one line each.
+
+    Attributes:
+        last: The progress that was shown last.
+    """
+
+    def __init__(self) -> None:
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self.last: Progress | None = None
+        self._bar = Bar(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+        self._task = self._bar.add_task("run", total=None, state="")
+        self._shown_s = 0.0
+        self._told_until_s = 0.0
+        self._on_screen = sys.stderr.isatty()
+        self._live = Live(self._bar, console=Console(stderr=True), transient=True, auto_refresh=self._on_screen)
+        self._live.start()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far a run is."""
+        self.last = progress
+        if progress.waiting:
+            self._tell_wait(progress.waiting)
+        if not self._on_screen:
+            return
+        limit = "" if progress.limit_usd is None else f" of ${progress.limit_usd:f}"
+        judges = f" (judges ${progress.judges.spent_usd:.6f})" if progress.judges.spent_usd else ""
+        state = f"${progress.spent_usd:.6f}{limit}{judges} · {progress.hits} cached · {progress.failed} failed"
+        shown = printable(progress.waiting) or state
+        self._bar.update(self._task, total=progress.total, completed=progress.done, state=shown)
+        now_s = monotonic()
+        if progress.board is not None and now_s - self._shown_s > BOARD_S:
+            from rich.console import Group
+
+            rows = progress.board()
+            self._shown_s = monotonic()
+            table = board_table(rows, max(self._live.console.height - AROUND, 1))
+            self._live.update(Group(table, self._bar))
+
+    def _tell_wait(self, words: str) -> None:
+        """A line for a wait, once; not again while it lasts."""
+        now_s = monotonic()
+        if not self._on_screen and now_s >= self._told_until_s:
+            seconds = words.removeprefix("waiting ").partition(" ")[0]
+            self._told_until_s = now_s + float(seconds)
+            note(words)
+
+    def close(self) -> None:
+        """Give the screen back."""
+        self._live.stop()
+
+
 @contextmanager
-def live_progress() -> Iterator[Callable[[Progress], None]]:
-    """A progress line on stderr, under a table of the variants left where a race goes on; silent without a terminal."""
-    from rich.console import Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    bar = Bar(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    task = bar.add_task("run", total=None, state="")
-    shown_s = 0.0
-    with Live(bar, console=Console(stderr=True), transient=True, auto_refresh=sys.stderr.isatty()) as live:
-
-        def update(progress: Progress) -> None:
-            nonlocal shown_s
-            limit = "" if progress.limit_usd is None else f" of ${progress.limit_usd:f}"
-            judges = f" (judges ${progress.judges.spent_usd:.6f})" if progress.judges.spent_usd else ""
-            state = f"${progress.spent_usd:.6f}{limit}{judges} · {progress.hits} cached · {progress.failed} failed"
-            bar.update(task, total=progress.total, completed=progress.done, state=state)
-            now_s = monotonic()
-            if sys.stderr.isatty() and progress.board is not None and now_s - shown_s > BOARD_S:
-                rows = progress.board()
-                shown_s = monotonic()
-                live.update(Group(board_table(rows, max(live.console.height - AROUND, 1)), bar))
-
-        yield update
+def live_progress() -> Iterator[LiveProgress]:
+    """Progress of a run while it goes on."""
+    live = LiveProgress()
+    try:
+        yield live
+    finally:
+        live.close()
 
 
 def board_table(rows: Sequence[BoardRow], most: int) -> Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,16 +12,18 @@ from paretoken.core.clock import SystemClock
 from paretoken.core.errors import ParetokenError, SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
-from paretoken.experiment.archive import alone, make_trackers
+from paretoken.experiment.archive import alone
 from paretoken.experiment.baseline import check_baseline, hold, load_baseline
 from paretoken.experiment.design import RACING
 from paretoken.experiment.engine import Engine
 from paretoken.experiment.findings import Findings, kept_findings, open_study_of
 from paretoken.experiment.forecast import Forecast, forecast
+from paretoken.experiment.notebook import complete, notebook_bar
 from paretoken.experiment.reach import recorded_difficulty
 from paretoken.experiment.resolve import load_design
 from paretoken.experiment.runner import Ending, Judged, Progress, drive
 from paretoken.experiment.tally import predicted_body
+from paretoken.experiment.tracking import Trackers
 from paretoken.records import (
     Database,
     History,
@@ -36,6 +37,7 @@ from paretoken.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
     from paretoken.analysis.baseline import Held
     from paretoken.analysis.gate import Gate
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 CELLS_AHEAD = 4
 """Cells under way, in units of the concurrency: blocks that wait for one slow call must not leave places empty."""
+TOLD_WAIT_S = 10.0
+"""Waits from this length on are told [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Outcome:
         ending: How it ended.
         progress: What was done now; `done` also counts what earlier parts of the run had done.
         assumed_usd: Money booked for calls of a killed process, whose outcome is unknown [USD].
+        untracked: Why a tracker does not have the run, in words; empty where all have it.
         gates: What was to fail the run.
         held: The run held against the question's baseline; None where nothing is frozen.
     """
@@ -70,6 +75,7 @@ class Outcome:
     assumed_usd: Decimal
     gates: tuple[Gate, ...] = ()
     held: Held | None = None
+    untracked: tuple[str, ...] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -147,7 +153,7 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
         finally:
             await design.aclose()
 
-    return design, asyncio.run(count())
+    return design, complete(count())
 
 
 def run(
@@ -160,7 +166,8 @@ def run(
     aa: bool = False,
     instead: Mapping[str, object] | None = None,
     fail_if: Sequence[str] = (),
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
     """Run an experiment, or go on with it; a finished one is only read.
@@ -174,8 +181,11 @@ def run(
         aa: Check the A/B test itself: between arms that are alike it must find no difference.
         instead: A plan to take in place of the spec's, e.g. `{"cheapest": {"metric": "chrf", "within": 0.02}}`.
         fail_if: Conditions that make the exit code 1, e.g. `bertscore_f1 worse or undecided`.
-        on_progress: Called after every call.
+        on_progress: Called after every call; in a notebook, a bar is shown without it.
+        on_outcome: Called as soon as the outcome is known, before trackers get it.
         clock: Time.
+
+    It works inside a running event loop too, as in a notebook, whose stop button ends the run as Ctrl-C does.
 
     Raises:
         SpecError: The spec cannot be run as written; nothing was spent.
@@ -183,9 +193,9 @@ def run(
     """
     coroutine = run_async(
         path, fresh=fresh, limit=limit, retry_errors=retry_errors, pilot=pilot, aa=aa, instead=instead, fail_if=fail_if,
-        on_progress=on_progress, clock=clock,
+        on_progress=on_progress or notebook_bar() or (lambda _: None), on_outcome=on_outcome, clock=clock,
     )  # fmt: skip
-    return asyncio.run(coroutine)
+    return complete(coroutine)
 
 
 async def run_async(
@@ -199,9 +209,10 @@ async def run_async(
     instead: Mapping[str, object] | None = None,
     fail_if: Sequence[str] = (),
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> Outcome:
-    """`run`, inside a running event loop."""
+    """`run`, to be awaited."""
     clock = clock or SystemClock()
     design = load_design(Path(path), clock, limit=limit, aa=aa, instead=instead)
     if pilot and design.searches:
@@ -221,7 +232,10 @@ async def run_async(
                 results = _load_results(database, latest.id)
                 spent = SqlLedger(database, latest.id).spent(latest.scope)
                 progress = _progress(design, len(results.table), spent, results.judges_usd)
-                return Outcome(results, Ending("finished", latest.reason), progress, Decimal(0), gates, hold(results))
+                progress.run = latest.id
+                outcome = Outcome(results, Ending("finished", latest.reason), progress, ZERO, gates, hold(results))
+                on_outcome(outcome)
+                return outcome
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
                 found = {
@@ -233,8 +247,12 @@ async def run_async(
                 }
                 latest = _open_run(design, database, found, fresh, clock)
             with alone(design.root, latest.id):
-                outcome = await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress)
-                return replace(outcome, gates=gates, held=hold(outcome.results))
+                trackers = Trackers(design, pilot is not None)
+                outcome = await _go_on(design, latest, database, clock, retry_errors, pilot, on_progress, trackers)
+                outcome = replace(outcome, gates=gates, held=hold(outcome.results))
+                on_outcome(outcome)
+                trackers.on_run(outcome.results.run)
+                return replace(outcome, untracked=tuple(trackers.failures))
     finally:
         await design.aclose()
 
@@ -293,13 +311,11 @@ async def _go_on(
     retry_errors: bool,
     pilot: int | None,
     on_progress: Callable[[Progress], None],
+    trackers: Trackers,
 ) -> Outcome:
     if info.status == "running":  # its process died
         database.check()
     book, ledger = RunBook(database), SqlLedger(database, info.id)
-    trackers = [] if pilot else make_trackers(design.spec.track, design.root)
-    for tracker in trackers:
-        tracker.prepare()
     caps = design.caps_of(info.scope)
     ledger.set_limits({cap.row(clock.now()): cap.usd for cap in caps})
     assumed = book_orphans(ledger, SqlJournal(database), clock)
@@ -307,6 +323,12 @@ async def _go_on(
     book.reopen(info.id, info.lock)
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
     progress = _progress(design, len(known), ledger.spent(info.scope), known.judges_usd)
+    progress.run, spent_before = info.id, progress.spent_usd
+
+    def tell(model: str, wait_s: float, why: str) -> None:
+        if wait_s >= TOLD_WAIT_S:
+            progress.waiting = f"waiting {wait_s:.0f} s for {model}: {why}"
+            on_progress(progress)
 
     def on_call(record: Record) -> None:
         progress.count(record)
@@ -319,10 +341,9 @@ async def _go_on(
     def on_trial(trial: Trial, records: list[Record]) -> None:
         if findings is not None:
             findings.publish()
-        for tracker in trackers:
-            tracker.on_trial(info, trial, records)
+        trackers.on_trial(info, trial, records)
 
-    engine = Engine(design, info, database, ledger, caps, clock, known, on_call, on_judged)
+    engine = Engine(design, info, database, ledger, caps, clock, known, on_call, on_judged, tell)
     ending = Ending("stopped", "interrupted")
     reading = asyncio.get_running_loop().run_in_executor(None, _prepare_analysis)
     study: Study | None = None
@@ -354,11 +375,13 @@ async def _go_on(
             findings.publish(at_once=True)
         if study is not None:
             study.close()
+        progress.unanswered, progress.waiting = engine.n_unanswered, ""
+        progress.spent_usd = sum(ledger.spent(info.scope), ZERO)
+        progress.billed_usd = progress.spent_usd - spent_before
+        on_progress(progress)
         book.close(info.id, status=ending.status, reason=ending.reason, at=clock.now().isoformat())
     await reading
     results = _load_results(database, info.id)
-    for tracker in trackers:
-        tracker.on_run(results.run)
     return Outcome(results, ending, progress, assumed)
 
 

@@ -195,9 +195,10 @@ def export_run(reference: str, path: Path) -> int:
 
 
 def _write_log(results: Results, path: Path) -> int:
-    from paretoken.analysis.log_columns import build_log
+    from paretoken.analysis.log_columns import build_log, with_unanswered
 
     frame = build_log(results.frame(), results.records, results.run, results.samples)
+    frame = with_unanswered(frame, results.unanswered, results.variants, results.labels)
     try:
         frame.to_parquet(path, index=False)
     except OSError as error:
@@ -232,10 +233,10 @@ def open_log(reference: str, *, timezone: str = "UTC") -> Iterator[CallLog]:
         yield CallLog(file, timezone=timezone)
 
 
-def make_trackers(track: Mapping[str, str], root: Path, **options: object) -> list[Tracker]:
-    """The trackers a spec names."""
+def make_trackers(track: Mapping[str, str], root: Path, **options: object) -> dict[str, Tracker]:
+    """The trackers a spec names, by name."""
     made = {name: load("paretoken.trackers", name) for name in track}
-    return [made[name](uri, root, database_path(root), **options) for name, uri in track.items()]
+    return {name: made[name](uri, root, database_path(root), **options) for name, uri in track.items()}
 
 
 def track_run(results: Results, **options: object) -> None:
@@ -251,7 +252,7 @@ def track_run(results: Results, **options: object) -> None:
     track = cast("dict[str, str]", results.run.lock["track"])
     if not track:
         raise SpecError("this run's spec names no tracker.", fix="Add `track: {mlflow: sqlite:///mlruns/mlflow.db}`.")
-    for tracker in make_trackers(track, run_root(results), **options):
+    for tracker in make_trackers(track, run_root(results), **options).values():
         tracker.on_run(results.run)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paretoken.core.calls import Call, Score, paid_usd
+from paretoken.core.calls import Attempt, Call, Score, paid_usd
 from paretoken.core.errors import BrokenBound, ProviderError
 from paretoken.core.protocols import Comparing, Judging, ScoreItem
 from paretoken.core.trials import Record
@@ -16,16 +16,18 @@ from paretoken.pricing import PriceBook
 from paretoken.records import SqlCache, SqlJournal, SqlLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from decimal import Decimal
 
-    from paretoken.core.calls import Response
+    from paretoken.core.calls import Entry, Response
     from paretoken.core.protocols import ChatModel, Clock, Scored, Scorer
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design
     from paretoken.experiment.model_design import ModelDesign
     from paretoken.gateway.scopes import Cap
+    from paretoken.gateway.waits import TellWait
     from paretoken.records import Database, History
+    from paretoken.records.codec import Content
 
 RECORDED_TIMEOUT_S = 60.0
 
@@ -43,6 +45,7 @@ class Engine:
         known: What an earlier part of the run recorded; those calls are not made again.
         on_call: Called after every cell's call, with its record so far.
         on_judged: Called after every call of a judge, with its answer, None if it failed, and what it cost [USD].
+        tell: Called while calls wait.
     """
 
     def __init__(
@@ -56,9 +59,11 @@ class Engine:
         known: History,
         on_call: Callable[[Record], None],
         on_judged: Callable[[Response | None, Decimal], None],
+        tell: TellWait,
     ) -> None:
+        self._tell = tell
         self._design, self._run, self._clock, self._on_call = design, run.id, clock, on_call
-        self._journal = SqlJournal(database, design.spec.store.content)
+        self._journal = _Flights(database, design.spec.store.content)
         self._cache = SqlCache(database, clock, design.spec.cache.max_age)
         timeouts = [_timeout_s(model) for model in design.asked.values()]
         self._prices = PriceBook({id_: model.price for id_, model in design.asked.items() if model.price_stated})
@@ -96,7 +101,13 @@ class Engine:
             backoff=Backoff(attempts=spec.attempts),
             timeout_s=_timeout_s(model),
             seed=spec.seed,
+            tell=self._tell,
         )
+
+    @property
+    def n_unanswered(self) -> int:
+        """Calls of subjects that were sent and have neither answer nor error."""
+        return len(self._journal.flying)
 
     def _with_model(self, scorer: Scorer, on_judged: Callable[[Response | None, Decimal], None]) -> Scorer:
         """A judge with its model, through the same layers and caps as every call; any other scorer as it is."""
@@ -158,10 +169,11 @@ class Engine:
         request = self._design.request(variant, cell, self._run, self._scopes)
         try:
             response = await self._onions[variant.model].generate(request)
-        except BrokenBound:
-            raise
         except ProviderError as error:
             call = Call(request, self._clock.now(), error=str(error), billed_usd=paid_usd(error.attempts))
+            if isinstance(error, BrokenBound):
+                self._on_call(Record(*key, call=call, scores={}))
+                raise
         else:
             call = Call(request, self._clock.now(), response, billed_usd=paid_usd(response.attempts))
         record = Record(*key, call=call, scores={})
@@ -216,6 +228,23 @@ class Engine:
             replace(record.call.origin, scopes=self._scopes),
             max_tokens=None if model.provider.recorded else record.call.request.max_tokens,
         )
+
+
+class _Flights(SqlJournal):
+    """A journal that knows which calls of subjects were sent and are not recorded yet."""
+
+    def __init__(self, database: Database, content: Content) -> None:
+        super().__init__(database, content)
+        self.flying: set[tuple[str, str, int]] = set()
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        super().append(entries)
+        for entry in entries:
+            origin = entry.origin
+            if origin.role == "subject" and not isinstance(entry, Score):
+                move = self.flying.add if isinstance(entry, Attempt) else self.flying.discard
+                move((origin.sample, origin.variant, origin.repeat))
 
 
 async def _outcomes(scorer: Scorer, items: Sequence[ScoreItem]) -> list[list[Scored] | BaseException]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives
+from paretoken.analysis.objectives import LATENCY_QUANTILES, Objectives, is_quantile, split_quantile
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import PriceError, SpecError
 from paretoken.core.protocols import ProviderConfig, Scorer
 from paretoken.core.registry import load, registered, suggest
 from paretoken.core.trials import Variant, label_variants
+from paretoken.core.usage import ZERO
 from paretoken.datasets import Dataset, load_dataset
 from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
@@ -20,8 +21,8 @@ from paretoken.experiment.resolve_judges import check_judges, judge_entries, jud
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
 from paretoken.experiment.resolve_segments import leave_out, segments_plan
-from paretoken.experiment.space import parse_space
-from paretoken.experiment.spec import AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
+from paretoken.experiment.space import Interval, Space, parse_space
+from paretoken.experiment.spec import MAX_TOKENS, MAX_USD, AbTestSpec, ModelSpec, ReplaySpec, Spec, load_spec
 from paretoken.pricing import PriceBook, free, parse_price
 from paretoken.prompts import load_prompts
 from paretoken.prompts.edits import n_examples, parse_edits
@@ -82,6 +83,7 @@ def load_design(
     check_columns(scorers, entries, dataset, folder, source)
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
     space = parse_space(spec.space, list(prompts), list(models), source)
+    _check_bound(space, models, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
         plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)
@@ -106,6 +108,16 @@ def load_design(
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))
     return design
+
+
+def _check_bound(space: Space, models: Mapping[str, ModelDesign], source: Source) -> None:
+    """The longest answer costs no more than the ledger can hold."""
+    d = next((d for d in space.dimensions if d.name == "max_tokens"), None)
+    most = MAX_TOKENS if d is None else d.values.high if isinstance(d.values, Interval) else max(map(int, d.values))  # type: ignore[arg-type]
+    for id_, model in models.items():
+        if model.price.bound(input_tokens=0, output_tokens=int(most), compute_s=ZERO) > MAX_USD:
+            raise source.error(f"an answer of {id_!r} with {most} tokens could cost more than ${MAX_USD:,}.", "space",
+                               "max_tokens", fix="Lower max_tokens, or correct the price.")  # fmt: skip
 
 
 def _check_edits(edits: Sequence[Scalar], dataset: Dataset, models: Mapping[str, ModelDesign], source: Source) -> None:
@@ -300,10 +312,11 @@ def _objectives(
         raise source.error("there is no objective.", "minimize", fix="Name at least one, e.g. list_usd.")
     timeless = all(isinstance(m.entry, ReplaySpec) and m.entry.latency == "none" for m in models.values())
     reason = "the recorded answers have no latency (`latency: none`)"
-    dropped = {name: reason for name in (*spec.minimize, *spec.subject_to) if timeless and name.startswith("latency_s")}
+    timed = [name for name in (*spec.minimize, *spec.subject_to) if split_quantile(name)[0] == "latency_s"]
+    dropped = dict.fromkeys(timed, reason) if timeless else {}
     plan = raced(spec)
     if plan is not None and getattr(plan, "race", True):
-        quantiles = [n for n in (*spec.minimize, *spec.maximize) if "." in n]
+        quantiles = [n for n in (*spec.minimize, *spec.maximize) if is_quantile(n)]
         dropped |= {name: QUANTILE for name in quantiles if name not in dropped}
     limits = {n: (sign, float(x)) for n, (sign, x) in spec.limits().items() if dropped.get(n) != reason}
     minimize, maximize = (tuple(n for n in names if n not in dropped) for names in (spec.minimize, spec.maximize))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from paretoken.analysis.objectives import is_quantile, split_quantile
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import label_variants
@@ -66,7 +67,7 @@ def resolve_race(
         body["reference"] = _reference(plan, variants, source)
     _check_names(plan, kind, objectives, source)
     if isinstance(plan, SearchSpec) and not plan.race:
-        quantiles = [name for name in objectives.names if "." in name]
+        quantiles = [name for name in objectives.names if is_quantile(name)]
         if plan.confirm and quantiles:
             problem = f"{quantiles[0]!r} is a quantile: a part of the samples cannot confirm it."
             raise source.error(problem, "plan", kind, "confirm", fix="Leave confirm out, or take the mean.")
@@ -142,9 +143,9 @@ def _check_bounds(
             raise source.error(f"{name!r} is measured by nothing here.", "plan", kind, "range", name,
                                fix=suggest(name, (*metrics, *BOUNDED)))  # fmt: skip
     for name in objectives.subject_to:
-        if "." in name:
+        if is_quantile(name):
             raise source.error("a quantile cannot be a limit of a race.", "subject_to", name,
-                               fix=f"Limit the mean, {name.partition('.')[0]}.")  # fmt: skip
+                               fix=f"Limit the mean, {split_quantile(name)[0]}.")  # fmt: skip
     if isinstance(plan, CheapestSpec):
         if plan.metric in objectives.minimize:
             raise source.error(f"the best is the highest, and {plan.metric!r} is minimised.", "plan", kind, "metric",
@@ -155,7 +156,7 @@ def _check_bounds(
         wanted = ["list_usd", *([plan.metric] if plan.metric else [])]
     else:
         wanted = list(objectives.names)
-    for name in (*wanted, *(limited for limited in objectives.subject_to if "." not in limited)):
+    for name in (*wanted, *(limited for limited in objectives.subject_to if not is_quantile(limited))):
         if name in bounded:
             continue
         raise source.error(f"{name!r} has no bounds, on which a race rests.", "plan", kind,

@@ -57,6 +57,9 @@ class Progress:
         spent_usd: Spent by the whole run, in earlier parts too and on calls whose outcome is unknown [USD].
         limit_usd: The run's cap, if there is one [USD].
         judges: Calls of judges, which are none of the above but in the money.
+        unanswered: Calls that were sent now and have neither answer nor error: the run stopped before.
+        waiting: What is waited for, in words; empty while calls go out.
+        run: The run's id, once it is known.
         board: Gives what a race knows of the variants that are left; None for other plans.
     """
 
@@ -70,11 +73,20 @@ class Progress:
     limit_usd: Decimal | None = None
     judges: Judged = field(default_factory=Judged)
     board: Callable[[], list[BoardRow]] | None = None
+    unanswered: int = 0
+    waiting: str = ""
+    run: str = ""
+
+    @property
+    def sent(self) -> int:
+        """Calls sent now, those without an answer too."""
+        return self.made - self.hits + self.unanswered
 
     def count(self, record: Record) -> None:
         """Take the outcome of one call."""
         self.done += 1
         self.made += 1
+        self.waiting = ""
         self.failed += record.error is not None
         self.billed_usd += record.call.billed_usd
         self.spent_usd += record.call.billed_usd

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paretoken.analysis.estimate import statistic
+from paretoken.analysis.objectives import split_quantile
 from paretoken.analysis.raceplan import interval
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SearchEntrants:
         goals = self._objectives
         columns = {
             name: np.array([sample.get(name, math.nan) for sample in samples])
-            for name in {*(name.partition(".")[0] for name in (*goals.names, *goals.subject_to)), *ends}
+            for name in {*(split_quantile(name)[0] for name in (*goals.names, *goals.subject_to)), *ends}
         }
         values = {name: _value(name, columns) for name in goals.names}
         margins = {
@@ -101,5 +102,5 @@ class SearchEntrants:
 
 def _value(name: str, columns: Mapping[str, NDArray[np.float64]]) -> float | None:
     """A mean, or a quantile such as `latency_s.p95`; None without values."""
-    of, _, q = name.partition(".")
+    of, q = split_quantile(name)
     return statistic(columns[of], q)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -9,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from paretoken.core.errors import SpecError
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPEC_NAME = "spec.yaml"
+MOST = 2**63 - 1
+"""Largest whole number that databases and tables hold."""
 
 
 class Source:
@@ -56,9 +61,34 @@ class Source:
         except MarkedYAMLError as error:
             raise SpecError(f"not valid YAML: {error.problem or error.context}.", file=path,
                             line=_line(error)) from error  # fmt: skip
+        except (ValueError, RecursionError) as error:  # a day that no calendar has; brackets without end
+            raise SpecError(f"not valid YAML: {error}.", fix="Put dates in quotes.", file=path) from error
         if not isinstance(self._tree, CommentedMap):
             raise SpecError("the spec is not a mapping.", fix="Begin with `experiment: name`.", file=path, line=1)
-        self.data: dict[str, Any] = _plain(self._tree)
+        try:
+            self.data: dict[str, Any] = self._plain(self._tree, ())
+        except RecursionError as error:
+            raise SpecError("this is nested too deeply, or an alias holds itself.", file=path) from error
+
+    def _plain(self, node: Any, location: tuple[str | int, ...]) -> Any:
+        """A node as plain Python values: texts, true and false, null, and numbers that every later reader takes."""
+        if isinstance(node, dict):
+            return {str(key): self._plain(value, (*location, key)) for key, value in node.items()}
+        if isinstance(node, list):
+            return [self._plain(value, (*location, i)) for i, value in enumerate(node)]
+        if node is None or isinstance(node, str):
+            return node if node is None else str(node)
+        if isinstance(node, ScalarBoolean | bool):
+            return bool(node)
+        if isinstance(node, int) and -MOST <= node <= MOST:
+            return int(node)
+        if isinstance(node, float) and math.isfinite(node):
+            return float(node)
+        if isinstance(node, int | float):
+            raise self.error(f"{str(node)[:40]} is no number that can be worked with.", *location,
+                             fix=f"Write one of at most {MOST} in size, or put it in quotes.")  # fmt: skip
+        kind = "a date" if isinstance(node, date) else "of a kind that a spec cannot hold"
+        raise self.error(f"this value is {kind}.", *location, fix="Put it in quotes.")
 
     def line(self, location: Sequence[str | int]) -> int:
         """Line of the deepest part of a location that exists in the file, counted from 1."""
@@ -82,14 +112,3 @@ class Source:
 
 def _line(error: MarkedYAMLError) -> int | None:
     return None if error.problem_mark is None else error.problem_mark.line + 1
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant, label_variants
-from paretoken.experiment.spec import OWN_FIELDS, is_number
+from paretoken.experiment.spec import MOST_TOKENS, OWN_FIELDS, is_number
 from paretoken.models.chat_format import FIXED_FIELDS
 from paretoken.prompts.edits import parse_edits
 
@@ -357,6 +357,9 @@ def _check(d: Dimension, source: Source) -> None:
             raise source.error(f"seed must be a whole number, not {value!r}.", "space", "seed")
         if name == "max_tokens" and not (whole and cast("int", value) >= 1):
             raise source.error(f"max_tokens must be a whole number above 0, not {value!r}.", "space", "max_tokens")
+        if name == "max_tokens" and cast("int", value) > MOST_TOKENS:
+            raise source.error(f"max_tokens is {value}, more than any model writes.", "space", "max_tokens",
+                               fix=f"Give at most {MOST_TOKENS}.")  # fmt: skip
         if name == "temperature" and not (is_number(value) and 0 <= cast("float", value) <= 2):
             raise source.error(f"temperature must be a number from 0 to 2, not {value!r}.", "space", "temperature")
 

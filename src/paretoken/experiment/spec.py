@@ -28,6 +28,9 @@ REQUEST_FIELDS = ("temperature", "max_tokens", "seed")
 OWN_FIELDS = (*REQUEST_FIELDS, "edits")
 """Parameters that the request is made with; all others go to the provider by name."""
 
+MOST_TOKENS = 10_000_000
+"""Largest `max_tokens` that may be asked for; no model writes as much."""
+
 MAX_USD = 9_000_000
 """Largest amount whose pico-dollars fit a 64-bit integer of the ledger, rounded down."""
 
@@ -138,7 +141,7 @@ def _treatments(value: Any) -> Any:
 
 def is_number(value: Any) -> bool:
     """Whether a value of a file is a number that can be reckoned with."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def _margin(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paretoken.core.errors import BadResponse, Denied, EndpointDown, OutOfCredit, RateLimited, Timeout, Unavailable
+from paretoken.gateway.waits import TellWait, tell_nobody
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Request, Response
@@ -33,8 +34,8 @@ class Breaker:
         clock: Time.
     """
 
-    def __init__(self, inner: ChatModel, *, model: str, clock: Clock) -> None:
-        self._inner, self._model, self._clock = inner, model, clock
+    def __init__(self, inner: ChatModel, *, model: str, clock: Clock, tell: TellWait = tell_nobody) -> None:
+        self._inner, self._model, self._clock, self._tell = inner, model, clock, tell
         self._failures = self._denials = self._rejections = 0
         self._down_since: float | None = None
         self._next_probe_s = 0.0
@@ -49,6 +50,7 @@ class Breaker:
             EndpointDown: It did not come back, or refuses this account.
         """
         while self._down_since is not None and not self._may_probe():
+            self._tell(self._model, self._next_probe_s - self._clock.monotonic(), f"it does not answer: {self._last}")
             await self._clock.sleep(POLL_S)
         self._check_denied()
         try:

@@ -12,6 +12,7 @@ from paretoken.gateway.meter import Meter
 from paretoken.gateway.retry import Backoff, Retry
 from paretoken.gateway.throttle import Limits, Throttle
 from paretoken.gateway.timeout import Timeout
+from paretoken.gateway.waits import TellWait, tell_nobody
 from paretoken.gateway.window import Window
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def build_onion(
     backoff: Backoff,
     timeout_s: float,
     seed: int,
+    tell: TellWait = tell_nobody,
 ) -> ChatModel:
     """Wrap a provider: `Meter(Cache(Retry(Breaker(Throttle(Budget(Timeout(provider)))))))`."""
     timed = Timeout(provider, seconds=timeout_s)
@@ -48,6 +50,7 @@ def build_onion(
         timeout_s=timeout_s,
         recorded=provider.recorded,
     )
-    throttle = Throttle(budgeted, limits=limits, shared=shared, clock=clock)
-    retry = Retry(Breaker(throttle, model=model, clock=clock), clock=clock, backoff=backoff, seed=seed)
+    throttle = Throttle(budgeted, limits=limits, shared=shared, clock=clock, tell=tell)
+    breaker = Breaker(throttle, model=model, clock=clock, tell=tell)
+    retry = Retry(breaker, clock=clock, backoff=backoff, seed=seed, tell=tell)
     return Meter(Cache(retry, store=cache, mode=cache_mode), journal=journal, clock=clock)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from paretoken.core.errors import ProviderError, RateLimited
+from paretoken.gateway.waits import TellWait, tell_nobody
 
 if TYPE_CHECKING:
     from paretoken.core.calls import Attempt, Request, Response
@@ -18,7 +19,7 @@ class Backoff:
     """How long to wait before attempt k: full jitter below `base_s * 2**(k-1)`, at most `max_s`.
 
     Being asked to slow down is no failure: such attempts cost nothing and do not count against `attempts`, but for the
-    first; a call waits `max_asked_s` for them altogether, and no longer for a single one.
+    first. Nobody is waited for longer than `max_asked_s` altogether.
 
     Source: AWS Architecture Blog, "Exponential Backoff and Jitter" (2015), "full jitter".
     """
@@ -43,8 +44,10 @@ class Backoff:
 class Retry:
     """Retries failures that say they are worth it; every attempt stays visible in the call."""
 
-    def __init__(self, inner: ChatModel, *, clock: Clock, backoff: Backoff, seed: int) -> None:
-        self._inner, self._clock, self._backoff = inner, clock, backoff
+    def __init__(
+        self, inner: ChatModel, *, clock: Clock, backoff: Backoff, seed: int, tell: TellWait = tell_nobody
+    ) -> None:
+        self._inner, self._clock, self._backoff, self._tell = inner, clock, backoff, tell
         self._random = random.Random(f"retry/{seed}")  # noqa: S311 - jitter, no secret
 
     async def generate(self, request: Request) -> Response:
@@ -60,9 +63,14 @@ class Retry:
                 sent += 1
                 counted += not isinstance(error, RateLimited)
                 wait_s = self._backoff.wait_s(sent, self._random.random(), error.retry_after_s)
-                too_long = self._clock.monotonic() + wait_s > gives_up_at and isinstance(error, RateLimited)
-                if not error.retryable or too_long or max(counted, 1) >= self._backoff.attempts:
+                asked = isinstance(error, RateLimited) or bool(error.retry_after_s)
+                too_long = asked and self._clock.monotonic() + wait_s > gives_up_at
+                if not error.retryable or max(counted, 1) >= self._backoff.attempts:
                     raise
+                if too_long:
+                    error.args = (f"{error}; it asks to wait {wait_s:.0f} s, which is too long",)
+                    raise
+                self._tell(request.model, wait_s, str(error))
                 await self._clock.sleep(wait_s)
             else:
                 return replace(response, attempts=(*failed, *response.attempts)) if failed else response

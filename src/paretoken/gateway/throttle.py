@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from paretoken.core.errors import ProviderError, RateLimited, Unavailable
 from paretoken.gateway.pace import Pace
+from paretoken.gateway.waits import TellWait, tell_nobody
 from paretoken.gateway.window import Window
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ ROW = 3
 """Rejections in a row, with no answer between, after which the whole model pauses and not one call."""
 PAUSE_S, MAX_PAUSE_S = 1.0, 60.0
 """First such pause where the vendor names none, and the longest; it doubles until an answer comes [s]."""
+MAX_ASKED_S = 600.0
+"""The longest pause that a vendor may ask for [s]."""
 MEMORY = 0.95
 """Weight of the past in the share of expected tokens that is used; less until it rests on 20 answers."""
 POLL_S = 0.2
@@ -51,8 +54,10 @@ class Throttle:
         clock: Time.
     """
 
-    def __init__(self, inner: ChatModel, *, limits: Limits, shared: Window, clock: Clock) -> None:
-        self._inner, self._shared, self._clock = inner, shared, clock
+    def __init__(
+        self, inner: ChatModel, *, limits: Limits, shared: Window, clock: Clock, tell: TellWait = tell_nobody
+    ) -> None:
+        self._inner, self._shared, self._clock, self._tell = inner, shared, clock, tell
         self._window = Window(limits.concurrency or NO_LIMIT)
         self._requests = None if limits.rpm is None else Pace("requests per minute", limits.rpm, 1, clock)
         self._tokens = None if limits.tpm is None else Pace("tokens per minute", limits.tpm, limits.tpm / 60, clock)
@@ -64,6 +69,7 @@ class Throttle:
         self._used_share = 1.0  # of the tokens that requests were expected to take
         self._n_used = 1
         self._noted = 0
+        self._why = ""
         self._left: int | None = None  # requests that the vendor still takes before `_resets_at`
         self._resets_at = 0.0
 
@@ -74,7 +80,7 @@ class Throttle:
             self._tokens.check(expected)
         await self._window.enter()
         try:
-            number, reserved = await self._admit(expected)
+            number, reserved = await self._admit(request.model, expected)
             try:
                 response = await self._inner.generate(request)
             except ProviderError as error:
@@ -84,7 +90,7 @@ class Throttle:
                 self._shared.leave()
         finally:
             self._window.leave()
-        self._n_in_a_row, self._pause_s = 0, PAUSE_S
+        self._n_in_a_row, self._pause_s, self._why = 0, PAUSE_S, ""
         self._note(response.rate_limit, number)
         if request.key in self._turned_away:  # it came through by waiting: no evidence of capacity
             self._turned_away.discard(request.key)
@@ -98,7 +104,7 @@ class Throttle:
             self._used_share = memory * self._used_share + (1 - memory) * min(used / expected, 1.0)
         return response
 
-    async def _admit(self, expected: float) -> tuple[int, float]:
+    async def _admit(self, model: str, expected: float) -> tuple[int, float]:
         """Wait for the pace and a shared place, and count a request as sent.
 
         Returns:
@@ -110,6 +116,7 @@ class Throttle:
         async with self._turn:
             while True:
                 while (wait_s := self._wait_s(expected)) > 0:  # a waiting call takes no place from other models
+                    self._tell(model, wait_s, self._why or "its limits")
                     await self._clock.sleep(min(wait_s, POLL_S))
                 await self._shared.enter()
                 if self._wait_s(expected) <= 0:
@@ -152,13 +159,14 @@ class Throttle:
             self._turned_away.add(request.key)
             self._n_in_a_row += 1
             if self._n_in_a_row >= ROW:
+                self._why = str(error)
                 self._pause(error.retry_after_s)
         self._note(error.rate_limit, number)
 
     def _pause(self, asked_s: float | None) -> None:
         now = self._clock.monotonic()
         if asked_s:
-            self._paused_until = max(self._paused_until, now + asked_s)
+            self._paused_until = max(self._paused_until, now + min(asked_s, MAX_ASKED_S))
         elif now >= self._paused_until:
             self._paused_until = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)

@@ -7,7 +7,7 @@ from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.recovery import Recovered, recover
 from paretoken.records.runs import RunBook, ids_only
 from paretoken.records.table_file import read_table, table_path
-from paretoken.records.view import History, build_records, judges_usd, read_records
+from paretoken.records.view import History, build_records, judges_usd, read_records, unanswered
 
 __all__ = [
     "Database",
@@ -27,4 +27,5 @@ __all__ = [
     "read_table",
     "recover",
     "table_path",
+    "unanswered",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from sqlalchemy import func, insert, select
@@ -14,7 +14,7 @@ from paretoken.records.database import Database, among, entries_table
 from paretoken.records.statement import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy import Row
 
@@ -89,13 +89,14 @@ class SqlJournal:
             return 0, 0, 0
         return n, last, self._database.connection.scalar(select(_table.crc).where(_table.seq == last)) or 0
 
-    def places(self, run: str, **wanted: Collection[str]) -> Iterator[Sequence[Any]]:
+    def places(self, run: str, **wanted: Collection[str]) -> Iterator[tuple[int, str, str, str, int]]:
         """Number, kind, sample, variant and repeat of a run's entries about its subject, in order of writing."""
         columns = (_table.seq, _table.kind, _table.sample, _table.variant, _table.repeat)
         query = select(*columns).where(_table.run == run, _table.role == "subject").order_by(_table.seq)
         for name, values in wanted.items():
             query = query.where(among(_table[name], values))
-        yield from self._database.connection.execute(query)
+        for row in self._database.connection.execute(query):
+            yield row.seq, row.kind, row.sample, row.variant, row.repeat
 
     def versions(self, run: str) -> dict[str, list[str]]:
         """Versions of each subject's model that answered, sorted."""

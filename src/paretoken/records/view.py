@@ -102,6 +102,28 @@ def build_records(entries: Iterable[tuple[int, Entry]]) -> list[Record]:
     ]
 
 
+def unanswered(entries: Iterable[tuple[int, Entry]]) -> list[Attempt]:
+    """What was sent for cells without a record: one attempt for each, its last, with the money of all.
+
+    Such cells were in flight when a process was killed or a run stopped; the same command sends them again.
+    """
+    called: set[tuple[str, str, int]] = set()
+    last: dict[tuple[str, str, int], Attempt] = {}
+    for _, entry in entries:
+        origin = entry.origin
+        cell = (origin.sample, origin.variant, origin.repeat)
+        if origin.role == "subject" and isinstance(entry, Attempt):
+            before = last.get(cell)
+            last[cell] = entry if before is None else replace(
+                entry,
+                billed_usd=before.billed_usd + entry.billed_usd,
+                assumed_usd=before.assumed_usd + entry.assumed_usd,
+            )  # fmt: skip
+        elif origin.role == "subject" and isinstance(entry, Call):
+            called.add(cell)
+    return [attempt for cell, attempt in last.items() if cell not in called]
+
+
 def read_records(journal: SqlJournal, run: str, **among: Collection[str]) -> Iterator[Record]:
     """`build_records` of a run, or of those of its samples or variants that are wanted, some hundreds at once.
 
@@ -113,8 +135,8 @@ def read_records(journal: SqlJournal, run: str, **among: Collection[str]) -> Ite
     known: dict[tuple[str, str, int], int] = {}
     called: dict[int, None] = {}
     cells, numbers = array("q"), array("q")
-    for seq, kind, *cell in journal.places(run, **among):
-        index = known.setdefault(cast("tuple[str, str, int]", tuple(cell)), len(known))
+    for seq, kind, sample, variant, repeat in journal.places(run, **among):
+        index = known.setdefault((sample, variant, repeat), len(known))
         if kind == "call":
             called[index] = None
         cells.append(index)

@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from paretoken.analysis.objectives import split_quantile
 from paretoken.report.fonts import can_draw, columns_of, drawable, families_for, lines, strong_weight
 from paretoken.report.placement import place
 from paretoken.report.tables import question_of
@@ -120,12 +121,12 @@ def height_of(results: Results) -> tuple[str, bool]:
         return goals.maximize[0], True
     if results.metrics:
         return results.metrics[0], True
-    return next((name for name in goals.minimize if not name.startswith("list_usd")), "output_tokens"), False
+    return next((name for name in goals.minimize if name != "list_usd"), "output_tokens"), False
 
 
 def words(name: str) -> str:
     """A quantity's name with its unit."""
-    column, _, q = name.partition(".")
+    column, q = split_quantile(name)
     return f"{q} {WORDS[column]}" if q else WORDS.get(column, column)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paretoken.analysis.objectives import is_quantile
 from paretoken.report.mlflow_keys import metric_key
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def variant_course_metrics(results: Results, variant: str, at_ms: int) -> Iterat
     from mlflow.entities import Metric
 
     race = results.race
-    for name in () if race is None else [name for name in results.objectives.names if "." not in name]:
+    for name in () if race is None else [name for name in results.objectives.names if not is_quantile(name)]:
         for n, estimate in race.path(variant, name) if race is not None else ():
             for end, value in (("", estimate.mean), ("_low", estimate.low), ("_high", estimate.high)):
                 if value is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.analysis.abtest import WON
+from paretoken.analysis.objectives import split_quantile
 from paretoken.analysis.verdict import percent
 from paretoken.core.usage import ZERO
 from paretoken.report import chinese
@@ -193,7 +194,7 @@ def _signed(rate: float) -> str:
 def _quantity(name: str, value: float) -> str:
     if name == "list_usd":
         return f"${1000 * value:.4g}"
-    return f"{value:.3g} s" if name.startswith("latency_s") else f"{value:.4g}"
+    return f"{value:.3g} s" if split_quantile(name)[0] == "latency_s" else f"{value:.4g}"
 
 
 def _comparison(c: Comparison, say: Words) -> Section:

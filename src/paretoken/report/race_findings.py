@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.analysis.objectives import is_quantile
 from paretoken.report.markdown import bullets, picture, table
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def race_sections(results: Results, pictures: Sequence[str]) -> Iterator[str]:
 
 
 def _front(results: Results, race: RaceOutcome) -> Iterator[str]:
-    names = [name for name in results.objectives.names if "." not in name]
+    names = [name for name in results.objectives.names if not is_quantile(name)]
     chosen = [standing for standing in results.standings if standing.on_front]
     total = len(race.selection.samples)
     rows = [
