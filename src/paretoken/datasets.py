@@ -77,8 +77,10 @@ class Dataset:
             [s.id, s.input, s.reference, dict(s.fields), *([] if s.cluster is None else [s.cluster])]
             for s in self.samples
         )
-        text = "\n".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
-        object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+        encode, total = json.JSONEncoder(sort_keys=True, default=str).encode, hashlib.sha256()
+        for i, part in enumerate(parts):
+            total.update((f"\n{encode(part)}" if i else encode(part)).encode())
+        object.__setattr__(self, "hash", total.hexdigest()[:16])
 
     @property
     def clusters(self) -> dict[str, str] | None:
