@@ -10,6 +10,7 @@ import typer
 
 from paretoken.cli import baselines, costs, experiments, inspection, reasons, reports, selecting
 from paretoken.core.errors import ParetokenError
+from paretoken.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,9 @@ def run_command(arguments: Sequence[str]) -> int:
     except ParetokenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return ParetokenError.exit_code
     except Exception:
         traceback.print_exc()
         return ParetokenError.exit_code

@@ -401,10 +401,18 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
 
 
 def _picture(outcome: Outcome) -> str | None:
-    from paretoken.experiment.archive import run_folder
-
     if not outcome.results.summaries:
         return None
+    try:
+        return _draw(outcome)
+    except OSError as error:  # a full disk costs the picture, not the verdict
+        note(f"no picture: {error}")
+        return None
+
+
+def _draw(outcome: Outcome) -> str:
+    from paretoken.experiment.archive import run_folder
+
     path = run_folder(outcome.results) / "front.png"
     if outcome.progress.made or not path.is_file():
         from paretoken.report.figures import save_front
