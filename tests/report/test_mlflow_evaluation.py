@@ -140,19 +140,24 @@ def test_a_variant_is_a_model_whose_metrics_name_the_data(projected: tuple[Mlflo
     assert model.params["prompt"] == "terse@3f9a1c"
     metrics = {m.key: m for m in model.metrics}
     assert metrics["bertscore_f1"].value == pytest.approx(run.data.metrics["bertscore_f1"])
-    assert (metrics["list_usd"].dataset_name, metrics["list_usd"].dataset_digest) == ("products.jsonl", "d" * 12)
+    assert (metrics["usd_per_1k_calls"].dataset_name, metrics["usd_per_1k_calls"].dataset_digest) == (
+        "products.jsonl",
+        "d" * 12,
+    )
 
 
 def test_the_run_table_sorts_and_filters_by_place(projected: tuple[MlflowClient, Results]) -> None:
     client, _ = projected
     parent, children = runs_of(client)
-    place = {label: (run.data.metrics["dominated"], run.data.metrics.get("rank")) for label, run in children.items()}
+    place = {
+        label: (run.data.metrics["x/dominated"], run.data.metrics.get("x/rank")) for label, run in children.items()
+    }
     assert place["terse"] == (0, 0)
     assert place["verbose"] == (1, 1)
     experiment = parent.info.experiment_id
-    ordered = client.search_runs([experiment], "tags.dominated = 'false' and metrics.rank >= 0")
+    ordered = client.search_runs([experiment], "tags.dominated = 'false' and metrics.`x/rank` >= 0")
     assert [run.info.run_name for run in ordered] == ["terse"]
-    assert 0 < children["terse"].data.metrics["hypervolume_added"] <= parent.data.metrics["hypervolume"] <= 1
+    assert 0 < children["terse"].data.metrics["x/hypervolume_added"] <= parent.data.metrics["hypervolume"] <= 1
 
 
 def test_the_parent_has_drivers_waterfalls_and_a_page_that_needs_no_network(

@@ -8,3 +8,14 @@ import re
 def metric_key(name: str) -> str:
     """A quantity's name with what MLflow allows in keys; "/" would begin a group of charts."""
     return re.sub(r"[^\w.\- ]", "_", name)
+
+
+REST = "x/"
+"""Where all is that is no objective and no quality metric: MLflow lists names from A to Z, and draws the first ones."""
+PER_1K = {"list_usd": "usd_per_1k_calls", "billed_usd": "billed_usd_per_1k_calls"}
+"""Costs of a call are too small for the axes that MLflow draws."""
+
+
+def shown_key(name: str) -> str:
+    """The name under which an objective or a quality metric stands in front of the rest."""
+    return PER_1K.get(name) or metric_key(name)
