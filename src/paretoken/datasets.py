@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import math
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
+from paretoken.core.tables import read_csv, read_jsonl
+from paretoken.core.text import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 Row = Mapping[str, object]
+_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,10 @@ class Dataset:
             [s.id, s.input, s.reference, dict(s.fields), *([] if s.cluster is None else [s.cluster])]
             for s in self.samples
         )
-        text = "\n".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
-        object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+        encode, total = json.JSONEncoder(sort_keys=True, default=str).encode, hashlib.sha256()
+        for i, part in enumerate(parts):
+            total.update((f"\n{encode(part)}" if i else encode(part)).encode())
+        object.__setattr__(self, "hash", total.hexdigest()[:16])
 
     @property
     def clusters(self) -> dict[str, str] | None:
@@ -126,7 +132,7 @@ def load_dataset(
     """
     if take is not None and take < 1:
         raise SpecError(f"{take} samples are too few.", fix="Take at least one.", file=path)
-    rows = list(_read(path))
+    rows = list(read_rows(path))
     if not rows:
         raise SpecError("the dataset is empty.", fix="Give it at least one sample.", file=path)
     columns = tuple(dict.fromkeys(name for _, row in rows for name in row))
@@ -179,63 +185,72 @@ def _joined(row: Row, *left_out: str | None) -> str:
     return "\n".join(f"{name}: {value}" for name, value in row.items() if name not in left_out and value is not None)
 
 
-def _read(path: Path) -> Iterator[tuple[int, Row]]:
-    """Rows with their line numbers."""
+def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Rows of a JSONL, CSV, TSV or Parquet file with their line numbers.
+
+    Raises:
+        SpecError: The file is missing or broken, or of another format.
+    """
     if not path.is_file():
         raise SpecError("the file does not exist.", fix="Paths are relative to the spec.", file=path)
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    reader = readers.get(path.suffix)
-    if reader is None:
-        raise SpecError(f"unknown dataset format {path.suffix!r}.", fix="Use .jsonl, .csv or .parquet.", file=path)
-    return reader(path)
+    match path.suffix.lower():
+        case ".jsonl":
+            yield from read_jsonl(path)
+        case ".csv" | ".tsv":
+            yield from read_csv(path)
+        case ".parquet":
+            columns = read_parquet(path)
+            for number, cells in enumerate(zip(*columns.values(), strict=True), start=1):
+                yield number, dict(zip(columns, cells, strict=True))
+        case other:
+            raise SpecError(f"unknown format {other!r}.", fix="Use .jsonl, .csv or .parquet.", file=path)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise SpecError("this line is not UTF-8 text.", fix="Save the file as UTF-8.", file=path,
-                            line=number) from error  # fmt: skip
+def parquet_columns(path: Path) -> list[str]:
+    """Names of the columns of a Parquet file, but for the row numbers that pandas adds.
 
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, parse_constant=lambda name: None if name == "NaN" else float(name))
-        except json.JSONDecodeError as error:
-            raise SpecError(f"broken JSON: {error.msg} at column {error.colno}.", fix="One object a line.",
-                            file=path, line=number) from error  # fmt: skip
-        if not isinstance(row, dict):
-            raise SpecError("this line is not a JSON object.", fix="One object a line.", file=path, line=number)
-        yield number, row
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
-    reader = csv.DictReader(_lines(path), strict=True)
-    try:
-        names = reader.fieldnames or ()
-        if len(set(names)) < len(names):
-            raise SpecError("two columns have one name.", fix="Rename one of them.", file=path, line=1)
-        for row in reader:
-            if None in row or None in row.values():
-                raise SpecError("this line has another number of fields than the header.", file=path,
-                                line=reader.line_num)  # fmt: skip
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise SpecError(f"broken CSV in the row that begins here: {error}.", file=path,
-                        line=reader.line_num + 1) from error  # fmt: skip
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, Row]]:
-    import pandas as pd
+    Raises:
+        SpecError: It is no Parquet file, or has two columns of one name.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    except (ValueError, OSError) as error:
-        raise SpecError(f"this is no Parquet file: {error}", file=path) from error
-    frame = frame.astype(object).where(frame.notna(), None)
-    for number, row in enumerate(frame.to_dict("records"), start=1):
-        yield number, {str(name): value.tolist() if hasattr(value, "tolist") else value for name, value in row.items()}
+        names = [name for name in pq.read_schema(path).names if not _INDEX.fullmatch(name)]
+    except (pa.ArrowException, OSError) as error:
+        raise SpecError(f"this is no Parquet file: {error}.", fix="Write it again.", file=path) from error
+    if len({comparable(name) for name in names}) < len(names):
+        raise SpecError("two columns have one name.", fix="Rename one of them.", file=path)
+    return names
+
+
+def read_parquet(path: Path) -> dict[str, list[object]]:
+    """Cells of a Parquet file by column; what is missing, NaN too, is None.
+
+    Raises:
+        SpecError: It is no Parquet file, or holds bytes that are no text.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = parquet_columns(path)
+    columns: dict[str, list[object]] = {}
+    try:
+        table = pq.read_table(path, columns=names)
+        for name in names:
+            column = table.column(name)
+            if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # finer than Python's times
+                column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+            columns[comparable(name)] = [_cell(value) for value in column.to_pylist()]
+    except UnicodeDecodeError as error:
+        raise SpecError(f"column {name!r} holds bytes that are not UTF-8 text.", fix="Write it again as "
+                        "texts, or leave the column out.", file=path) from error  # fmt: skip
+    except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
+        raise SpecError(f"this Parquet file cannot be read: {error}.", fix="Write it again.", file=path) from error
+    return columns
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode()
+    return None if isinstance(value, float) and math.isnan(value) else value

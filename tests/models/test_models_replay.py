@@ -143,3 +143,28 @@ def test_whole_numbers_read_as_floats_still_match_their_samples(tmp_path: Path) 
     table = pa.table({"model": ["m", "m"], "id": pa.array([7.0, None]), "answer": ["yes", "no"]})
     pq.write_table(table, tmp_path / "recorded.parquet")
     assert ask(model(tmp_path, "parquet", "m"), "7").text == "yes"
+
+
+def test_a_recording_is_read_as_datasets_are(tmp_path: Path) -> None:
+    lines = "model;id;answer;in;out\nm;1.0;Grüße;5;2\nm;2.0;;5;2\n"
+    (tmp_path / "recorded.csv").write_bytes(lines.encode("utf-16"))
+    recorded = model(tmp_path, "csv", "m", usage=["in", "out"])
+    answer = ask(recorded, "1")
+    assert (answer.text, answer.usage.input_tokens, answer.usage.output_tokens) == ("Grüße", 5, 2)
+    with pytest.raises(Refused):
+        ask(recorded, "2")
+    (tmp_path / "recorded.jsonl").write_text('{"model": "m", "id": "x", "answer": "yes"}', encoding="utf-8-sig")
+    assert ask(model(tmp_path, "jsonl", "m"), "x").text == "yes"
+
+
+@pytest.mark.parametrize(("written", "asked"), [(3.0, "3.0"), ("3.0", "3"), (3, "3.00"), ("e\u0301", "\u00e9")])
+def test_ids_that_are_equal_find_each_other(tmp_path: Path, written: object, asked: str) -> None:
+    row = {"model": "m", "id": written, "answer": "yes"}
+    (tmp_path / "recorded.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert ask(model(tmp_path, "jsonl", "m"), asked).text == "yes"
+
+
+def test_ids_that_are_texts_of_their_own_are_kept_apart(tmp_path: Path) -> None:
+    rows = [{"model": "m", "id": id_, "answer": f"section {id_}"} for id_ in ("1.0", "1")]
+    (tmp_path / "recorded.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert [ask(model(tmp_path, "jsonl", "m"), id_).text for id_ in ("1", "1.0")] == ["section 1", "section 1.0"]

@@ -1,17 +1,20 @@
-"""Answers that were recorded earlier, from a Parquet or JSONL file that holds a whole fleet of models."""
+"""Answers that were recorded earlier, from a Parquet, JSONL or CSV file that holds a whole fleet of models."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING
 
 from paretoken.core.calls import Request, Response
 from paretoken.core.errors import Refused, SpecError
 from paretoken.core.registry import suggest
+from paretoken.core.text import comparable
 from paretoken.core.usage import Usage
+from paretoken.datasets import parquet_columns, read_parquet, read_rows
 from paretoken.models.estimate import estimate_usage
 from paretoken.models.options import read_options
 
@@ -27,7 +30,7 @@ class ReplayOptions:
     """Which recorded answers are this model's.
 
     Attributes:
-        file: Parquet or JSONL file, relative to the spec.
+        file: Parquet, JSONL or CSV file, relative to the spec.
         by: Column that tells the models apart.
         value: This model's value in it.
         key: Column that holds the sample's id.
@@ -52,9 +55,10 @@ class Replay:
     recorded = True
 
     def __init__(self, config: ProviderConfig, options: ReplayOptions) -> None:
-        self._id, self._options = config.id, options
+        named = {name: comparable(getattr(options, name)) for name in ("by", "value", "key", "output", "latency")}
+        self._id, self._options = config.id, (options := replace(options, **named))
         self._path = config.root / options.file
-        self._counts = tuple(options.usage) if not isinstance(options.usage, str) else ()
+        self._counts = () if isinstance(options.usage, str) else tuple(map(comparable, options.usage))
         if (not self._counts and options.usage != "estimate") or len(self._counts) not in (0, 2):
             raise SpecError(
                 f"{options.usage!r} names no two columns.",
@@ -79,7 +83,7 @@ class Replay:
             self._read = _columns(*version), _rows(*version, self._options.by, self._options.key)
         columns, rows = self._read
         value, sample = self._options.value, request.origin.sample
-        found = rows.get((value, sample), ())
+        found = rows.get((value, comparable(sample))) or rows.get((value, _whole(sample)), ())
         row = found[request.repeat if request.repeat < len(found) else 0] if found else None
         text = None if row is None else columns[self._options.output][row]
         if row is None or text is None:
@@ -112,9 +116,8 @@ def replay_columns(path: Path) -> list[str]:
     Raises:
         SpecError: The file is missing or cannot be read.
     """
-    if _version(path)[0].suffix == ".parquet":
-        return list(_schema(*_version(path)))
-    return list(_columns(*_version(path)))
+    version = _version(path)
+    return parquet_columns(version[0]) if version[0].suffix.lower() == ".parquet" else list(_columns(*version))
 
 
 def replay_values(path: Path, by: str) -> list[str]:
@@ -123,7 +126,7 @@ def replay_values(path: Path, by: str) -> list[str]:
     Raises:
         SpecError: The file is missing or cannot be read, or has no such column.
     """
-    columns = _columns(*_version(path))
+    columns, by = _columns(*_version(path)), comparable(by)
     if by not in columns:
         raise SpecError(f"there is no column {by!r}.", fix=suggest(by, columns), file=path)
     return sorted({_text(value) for value in columns[by] if value is not None})
@@ -138,39 +141,16 @@ def _version(path: Path) -> tuple[Path, int]:
 
 
 @cache
-def _schema(path: Path, modified_ns: int) -> tuple[str, ...]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return tuple(pq.read_schema(path).names)
-    except pa.ArrowException as error:
-        raise SpecError(f"this is no Parquet file: {error}.", fix="Record it again.", file=path) from error
-
-
-@cache
 def _columns(path: Path, modified_ns: int) -> Mapping[str, Sequence[object]]:
     """A whole recording, column by column; absent values are None."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        _schema(path, modified_ns)
-        table = pq.read_table(path)
-        return {name: table.column(name).to_pylist() for name in table.column_names}
-    rows: list[dict[str, object]] = []
-    with path.open(encoding="utf-8") as file:
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except ValueError as error:
-                raise SpecError(f"broken JSON: {error}.", fix="One object a line.", file=path, line=line) from error
-            if not isinstance(row, dict):
-                raise SpecError("this is no JSON object.", fix="One object a line.", file=path, line=line)
-            rows.append(row)
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path)
+    rows = [row for _, row in read_rows(path)]
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    cells = {name: [row.get(name) for row in rows] for name in names}
+    if path.suffix.lower() == ".jsonl":
+        return cells
+    return {name: [cell or None for cell in column] for name, column in cells.items()}
 
 
 @cache
@@ -179,7 +159,9 @@ def _rows(path: Path, modified_ns: int, by: str, key: str) -> Mapping[tuple[str,
     columns = _columns(path, modified_ns)
     rows: dict[tuple[str, str], list[int]] = {}
     for row, (value, sample) in enumerate(zip(columns[by], columns[key], strict=True)):
-        rows.setdefault((_text(value), _text(sample)), []).append(row)
+        rows.setdefault((comparable(_text(value)), comparable(_text(sample))), []).append(row)
+    for (value, sample), found in list(rows.items()):
+        rows.setdefault((value, _whole(sample)), found)
     return rows
 
 
@@ -188,9 +170,18 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def _whole(id_: str) -> str:
+    """An id that was a number with a decimal point, as tables with gaps write it, without the point."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", comparable(id_))
+
+
 def _number(value: object) -> float | None:
     """A count or a duration; None where the recording has none."""
-    return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else None
+    try:
+        number = float(value) if isinstance(value, int | float | str | Decimal) else -1.0
+    except ValueError:
+        return None
+    return number if 0 <= number < math.inf else None
 
 
 def make(config: ProviderConfig, clock: Clock) -> Provider:

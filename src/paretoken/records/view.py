@@ -135,8 +135,8 @@ def read_records(journal: SqlJournal, run: str, **among: Collection[str]) -> Ite
     known: dict[tuple[str, str, int], int] = {}
     called: dict[int, None] = {}
     cells, numbers = array("q"), array("q")
-    for seq, kind, *cell in journal.places(run, **among):
-        index = known.setdefault(cast("tuple[str, str, int]", tuple(cell)), len(known))
+    for seq, kind, sample, variant, repeat in journal.places(run, **among):
+        index = known.setdefault((sample, variant, repeat), len(known))
         if kind == "call":
             called[index] = None
         cells.append(index)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from paretoken.core.names import key_of as metric_key
 
-
-def metric_key(name: str) -> str:
-    """A quantity's name with what MLflow allows in keys; "/" would begin a group of charts."""
-    return re.sub(r"[^\w.\- ]", "_", name)
-
+__all__ = ["PER_1K", "REST", "metric_key", "shown_key"]
 
 REST = "x/"
 """Where all is that is no objective and no quality metric: MLflow lists names from A to Z, and draws the first ones."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.analysis.frame import param_text
 from paretoken.core.usage import ZERO
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.mlflow_keys import REST, metric_key, shown_key
@@ -154,7 +155,7 @@ class Projection:
         return book
 
     def _create(self, name: str, start_ms: int, tags: dict[str, str]) -> str:
-        common = {str(key): str(value) for key, value in self._lock.get("tags", {}).items()} | {
+        common = {metric_key(str(key)): str(value) for key, value in self._lock.get("tags", {}).items()} | {
             RUN_TAG: self._run.id,
             "question": question_of(self._results),
             "status": self._run.status,
@@ -230,7 +231,7 @@ class Projection:
         ]
         metrics += [] if course is None else path_metrics(course, end_ms)
         metrics += variant_course_metrics(self._results, variant.id, end_ms)
-        chosen = {key: str(value) for key, value in variant.params}
+        chosen = {metric_key(key): param_text(value) for key, value in variant.params}
         self._log(run_id, self._common_params() | self._choices(variant) | chosen, metrics)
         self._client.log_inputs(run_id, [self._dataset], [LoggedModelInput(model_id)])
         with TemporaryDirectory() as folder:
