@@ -121,13 +121,14 @@ def test_only_a_winner_is_crowned_and_no_earlier_run_takes_the_crown_back(
 def test_what_has_the_form_of_a_key_does_not_reach_mlflow(
     tmp_path: Path, empty_store: Path, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SOME_API_KEY", "secret answer")  # what every answer says
+    monkeypatch.setenv("SOME_API_KEY", "secret answer 1")  # what an answer says
     (tmp_path / "mlruns").mkdir()
     shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
     project(tmp_path, write)
     files = [path for path in (tmp_path / "mlruns").rglob("*") if path.is_file()]
     assert len(files) > 10
-    assert not [path for path in files if b"secret answer" in path.read_bytes()]
+    assert not [path for path in files if b"secret answer 1" in path.read_bytes()]
+    assert [path for path in files if b"secret answer 2" in path.read_bytes()]
 
 
 def test_a_variant_is_a_model_whose_metrics_name_the_data(projected: tuple[MlflowClient, Results]) -> None:

@@ -162,7 +162,7 @@ def test_each_treatment_has_its_verdict_in_tags_and_the_parent_has_all(tested: t
         assert tags["verdict"] == comparison.sentence
         assert tags["verdict.short"] == comparison.verdict
         assert tags["verdict.list_usd"] == comparison.cost.finding
-        assert tags["verdict.fluency _1_5_"] == comparison.quality[0].finding
+        assert tags["verdict.fluency _28_1_per_5_29_"] == comparison.quality[0].finding
     assert not any(key.startswith("verdict") for key in children["verbose"].data.tags)
     assert parent.data.tags["verdict"].splitlines() == results.verdicts
     assert len(results.verdicts) == 4
@@ -178,7 +178,7 @@ def test_final_intervals_are_metrics_of_the_treatment(tested: tuple[MlflowClient
         metrics = children[comparison.treatment].data.metrics
         for name, d in [
             ("list_usd", comparison.cost.difference),
-            ("fluency _1_5_", comparison.quality[0].difference),
+            ("fluency _28_1_per_5_29_", comparison.quality[0].difference),
             *((j.difference.name, j.difference) for j in comparison.others),
         ]:
             found = {key: metrics.get(f"x/difference/{name}{key}") for key in ("", "_low", "_high")}
@@ -194,7 +194,7 @@ def test_the_shrinking_interval_is_a_chart_over_samples(tested: tuple[MlflowClie
     comparison = results.comparisons[0]
     run = children[comparison.treatment].info.run_id
     for name, points in course_of(results, comparison).paths.items():
-        key = "x/path/" + name.replace("(1/5)", "_1_5_")
+        key = "x/path/" + name.replace("(1/5)", "_28_1_per_5_29_")
         for end, value in (("", "difference"), ("_low", "low"), ("_high", "high")):
             found = [(m.step, m.value) for m in client.get_metric_history(run, key + end)]
             wanted = [(n, x) for n, d in points if (x := getattr(d, value)) is not None]
