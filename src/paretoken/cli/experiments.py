@@ -318,11 +318,13 @@ def _say_dropped(dropped: Any) -> None:
 
 def say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
     """How a run's tracker is opened."""
-    from paretoken.report.mlflow_links import open_line
+    from paretoken.report.mlflow_links import open_lines, page_file
 
     track: Any = results.run.lock["track"]
     if "mlflow" in track:
-        say(f"mlflow: {open_line(track['mlflow'])}")
+        page = page_file(results.file, results.run.id)
+        for line in open_lines(track["mlflow"], page.read_text(encoding="utf-8") if page.is_file() else ""):
+            say(f"mlflow: {line}")
 
 
 @contextmanager
