@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import shlex
@@ -32,6 +33,7 @@ from workload import (
     run_command,
     serving,
     start,
+    verb_command,
     write_spec,
 )
 
@@ -258,13 +260,53 @@ def limits(server: Server, work: Path) -> None:
     say("limit_rejected_rate", [stats["rejected"] / stats["requests"]], "of the calls", "< 0.01")
 
 
-def large(server: Server, work: Path) -> None:
-    """Memory of a run of 200,000 calls."""
+def token_limit() -> None:
+    """What 3,000 short answers use of 60,000 tokens per minute in virtual time, whatever a vendor's headers say."""
+    from paretoken.core.calls import Message, RateLimit, Request, Response
+    from paretoken.core.usage import Usage
+    from paretoken.gateway.throttle import Limits, Throttle
+    from paretoken.gateway.window import Window
+    from paretoken.testing.clock import VirtualClock
+
+    tpm, n, used = 60_000, 3_000, 30
+
+    def use(said: RateLimit | None) -> float:
+        clock = VirtualClock()
+
+        class Vendor:
+            async def generate(self, request: Request) -> Response:
+                await clock.sleep(LATENCY_S)
+                return Response("short", Usage(input_tokens=10, output_tokens=used - 10), rate_limit=said)
+
+        throttle = Throttle(Vendor(), limits=Limits(tpm=tpm, concurrency=64), shared=Window(64), clock=clock)
+
+        async def main() -> None:
+            asks = [Request("m", (Message("user", str(i)),), max_tokens=1_000) for i in range(n)]
+            await asyncio.gather(*map(throttle.generate, asks))
+
+        clock.run(main())
+        return n * used / (clock.monotonic() / 60) / tpm
+
+    stated = [RateLimit(9_000, 0.0), RateLimit(9_000, 60.0), RateLimit(10_000, 500.0), RateLimit(10**6, 1e9)]
+    say("limit_used_rate.tokens", [use(None)], "of the limit", ">= 0.97")
+    say("limit_used_rate.headers", [use(said) for said in stated], "of the limit", ">= 0.97", min)
+
+
+def large(server: Server, work: Path, rounds: int) -> None:
+    """Memory of a run of 200,000 calls, without and with MLflow, and how long it takes to look at one."""
     server.configure(**{**BASE, "latency": 0.005})
     write_spec(work / "run", server.base_url, n=50_000, cache=False)
     ended = check(measure(run_command(), work / "run"))
     say("rss_mb_200k", [ended.rss_mb], "MB", "<= 300")
     say("wall_s_200k", [ended.wall_s], "s", "none")
+    for figure, command in (
+        ("reprint_s_200k", run_command()),
+        ("front_s_200k", verb_command("front", "last")),
+        ("show_s_200k", verb_command("show", "last")),
+    ):
+        say(figure, [check(measure(command, work / "run")).wall_s for _ in range(rounds)], "s", "<= 2")
+    write_spec(work / "run", server.base_url, n=50_000, cache=False, mlflow=True)
+    say("rss_mb_200k_tracked", [check(measure(run_command(), work / "run")).rss_mb], "MB", "<= 400")
 
 
 def main() -> None:
@@ -289,10 +331,11 @@ def main() -> None:
         shared_cap(server, work, full_usd)
         crashes(server, work, 1 if options.quick else 20)
         faults(server, work, rounds)
+        token_limit()
         if not options.quick:
             limits(server, work)
         if options.large:
-            large(server, work)
+            large(server, work, rounds)
 
 
 if __name__ == "__main__":

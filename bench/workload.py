@@ -148,6 +148,11 @@ def run_command(*options: str) -> list[str]:
     return [sys.executable, "-m", "paretoken", "run", ".", "--no-picture", *options]
 
 
+def verb_command(*words: str) -> list[str]:
+    """A verb in the folder the process starts in."""
+    return [sys.executable, "-m", "paretoken", *words]
+
+
 def bare_command(base_url: str, n: int, concurrency: int) -> list[str]:
     """The bare loop as a process."""
     return [sys.executable, str(ROOT / "workload.py"), base_url, str(n), str(concurrency)]

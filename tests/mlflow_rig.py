@@ -25,9 +25,8 @@ def project(root: Path, write: Callable[..., None] | None = None, **facts: Any) 
     with Database(path) as database:
         results = Results.load(database, "last")
     tracker = MlflowTracker(URI, root, path)
-    tracker.prepare()
     tracker.on_run(results.run)
-    return tracker._opened().result(), results
+    return tracker.client, results
 
 
 def runs_of(client: MlflowClient, name: str = "product-copy") -> tuple[Run, dict[str, Run]]:

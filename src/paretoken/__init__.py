@@ -6,7 +6,7 @@ outcome = paretoken.run("experiments/quickstart")     # plans, runs up to the bu
 run = paretoken.open_run("last")                      # a finished or stopped run, from the records alone
 run.frame()                                           # one row per answer
 run.compare("verbose", "terse").sentence              # the verdict in words
-paretoken.explain_drivers(run)                        # which choices and inputs make a call dear
+paretoken.explain_drivers(run)                        # which choices and inputs make a call expensive
 paretoken.explain((run, "verbose"), (run, "terse"))   # the exact way from one cost to another
 paretoken.select(run, sla_s=5).sentences              # which one to take, all things weighed
 """

@@ -95,8 +95,10 @@ class Dataset:
             [s.id, self._about(s), s.reference, dict(s.fields), *([] if s.cluster is None else [s.cluster])]
             for s in self.samples
         )
-        text = "\n".join(json.dumps(part, sort_keys=True, default=str) for part in parts)
-        object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+        encode, total = json.JSONEncoder(sort_keys=True, default=str).encode, hashlib.sha256()
+        for i, part in enumerate(parts):
+            total.update((f"\n{encode(part)}" if i else encode(part)).encode())
+        object.__setattr__(self, "hash", total.hexdigest()[:16])
 
     def _about(self, sample: Sample) -> str:
         """What a sample is about, whatever templates name."""

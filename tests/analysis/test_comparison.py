@@ -69,7 +69,7 @@ def test_a_sample_without_both_values_is_not_compared() -> None:
     a[3], b[7] = record("s3", score=None), record("s7", usd=None)
     found = judged(a, b)
     assert (found.quality[0].difference.n, found.n) == (18, 19)
-    assert "mind: f1: 2 of 20 samples lack a value and are left out" in found.sentence
+    assert "caution: f1: 2 of 20 samples lack a value and are left out" in found.sentence
     assert found.cost is not None
     assert found.cost.difference.n == 19
 
@@ -175,13 +175,13 @@ def test_a_dataset_answers_once_all_of_it_is_seen() -> None:
 def test_free_models_cost_the_same(mode: str) -> None:
     free = np.zeros(12)
     found = judged(arm(free, free), arm(free, free), ranges=FREE, mode=mode)
-    assert "no cost difference shown ($0 to $0 a call)" in found.sentence
+    assert "no cost difference shown ($0 to $0 per 1,000 calls)" in found.sentence
 
 
 def test_what_costs_anything_is_dearer_than_what_is_free() -> None:
     ranges = FREE | {"b": {"list_usd": (0.0, 0.01)}}
     found = judged(arm(np.zeros(12), np.zeros(12)), arm(np.zeros(12), np.full(12, 1e-4)), ranges=ranges)
-    assert "dearer by $0.0001 a call" in found.sentence
+    assert "more expensive by $0.1 per 1,000 calls" in found.sentence
 
 
 def test_a_cost_with_a_margin_is_told_by_the_margin() -> None:
@@ -202,7 +202,7 @@ def test_a_small_saving_keeps_a_decimal() -> None:
 
 def test_more_than_twice_as_dear_is_told_in_whole_percents() -> None:
     price = np.random.default_rng(9).gamma(20, 0.0001, 40)
-    assert "250 % dearer (95 % CI 250 to 250 %)" in judged(arm(price, price), arm(price, 3.5 * price)).sentence
+    assert "250 % more expensive (95 % CI 250 to 250 %)" in judged(arm(price, price), arm(price, 3.5 * price)).sentence
 
 
 def test_a_saving_is_never_shown_with_a_relative_interval_that_denies_it() -> None:
@@ -213,7 +213,7 @@ def test_a_saving_is_never_shown_with_a_relative_interval_that_denies_it() -> No
         relative_high=0.01, reason=None,
     )  # fmt: skip
     told = replace(found, cost=replace(found.cost, finding="better", difference=difference)).sentence
-    assert "cheaper by $0.0002 a call (97.5 % CI $1e-05 to $0.0003)" in told
+    assert "cheaper by $0.2 per 1,000 calls (97.5 % CI $0.01 to $0.3)" in told
 
 
 CLUSTERS = {f"s{i}": f"page{i // 3}" for i in range(30)}

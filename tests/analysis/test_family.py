@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from paretoken.analysis.abtest import AbTest
 from paretoken.analysis.difference import Measure, Rules, measure
+from paretoken.analysis.paired import SameDifference
 from paretoken.analysis.panel import Pairs, Panel
 from paretoken.analysis.power import chance_to_decide
 from paretoken.analysis.verdict import decide_family, judge_family
@@ -148,11 +149,31 @@ def test_costs_are_better_where_they_are_smaller() -> None:
 EVEN = np.tile([0.4, 0.6], 10)
 
 
+@pytest.mark.parametrize("rules", [{}, CONTINUOUS | {"ranges": {}}, CONTINUOUS | {"sequence": "asymptotic"}])
+@pytest.mark.parametrize(("by", "finding"), [(0.1, "better"), (-0.1, "worse"), (0.0, "undecided")])
+def test_a_constant_difference_is_told(rules: dict[str, Any], by: float, finding: str) -> None:
+    (judged,) = judge_family([(evidence(EVEN, EVEN + by, **rules), None)], ALPHA)
+    assert judged.finding == finding
+    assert judged.difference.low == judged.difference.high == pytest.approx(by)
+    assert "all 20 differences are equal" in judged.difference.warning
+
+
+def test_a_constant_cost_is_told_as_a_ratio() -> None:
+    price = np.full(20, 0.0003)
+    (judged,) = judge_family([(evidence(price, 1.25 * price, "list_usd", ranges={}), None)], ALPHA)
+    assert (judged.finding, judged.difference.relative_low) == ("worse", pytest.approx(0.25))
+
+
+@given(st.integers(10, 40), st.floats(0.001, 0.2))
+def test_a_constant_difference_is_told_no_more_often_than_coins_would_agree(n: int, error: float) -> None:
+    found = SameDifference(1.0, n)
+    assert found.p_above(0) == 0.5**n
+    assert (found.interval(error) == (1.0, 1.0)) == (0.5**n <= error)
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (evidence(EVEN, EVEN + 0.1), "all 20 differences are equal"),
-        (evidence(EVEN, EVEN + 0.1, **CONTINUOUS | {"ranges": {}}), "all 20 differences are equal"),
         (evidence(EVEN[:9], EVEN[9:18]), "only 9 common samples, at least 10 are needed"),
         (evidence(EVEN, EVEN[::-1], cluster=np.arange(20) // 3), "only 7 clusters, at least 10 are needed"),
         (evidence(EVEN, EVEN[::-1], missing=3), "3 of 23 samples lack a value"),

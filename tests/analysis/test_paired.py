@@ -139,3 +139,15 @@ def test_expected_coverage_of_symmetric_values_is_the_level() -> None:
     even = np.tile([-1.0, 1.0], 25)
     assert expected_coverage(even, 0.025) == pytest.approx(0.95, abs=0.01)
     assert expected_coverage(np.zeros(10), 0.025) == 0.95
+
+
+@pytest.mark.parametrize("most", [1, 1_000, 10_000_000])
+def test_the_bootstrap_is_the_same_in_parts_of_any_size(monkeypatch, most):
+    s = np.random.default_rng(3).exponential(size=60)
+    whole = bca_interval(s, one(60), 0.025, seed=1)
+    monkeypatch.setattr("paretoken.analysis.paired.MOST_DRAWN", most)
+    assert bca_interval(s, one(60), 0.025, seed=1) == whole
+
+
+def test_where_nothing_varies_the_bootstrap_says_nothing():
+    assert np.isnan(bca_interval(np.zeros(40), one(40), 0.025, seed=1)).all()

@@ -26,8 +26,9 @@ class Said:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """The command line, in this process."""
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """The command line, in this process, on a screen that is wide enough for everything."""
+    monkeypatch.setenv("COLUMNS", "2000")
 
     def call(*arguments: object) -> Said:
         capsys.readouterr()

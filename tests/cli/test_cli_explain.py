@@ -93,7 +93,7 @@ def test_the_sentence_is_in_points_of_the_cost():
     pairs = [(bill(prompt=100, answer=75), bill("1.5", "6", prompt=60, answer=20))]
     assert split("long", "short", pairs).sentences[0] == (
         '"short" is 48 % cheaper than "long" ($0.00021 against $0.0004 a call, on 1 calls of each): '
-        "69 points from shorter answers, -34 points from a dearer model, 12 points from a shorter prompt"
+        "69 points from shorter answers, -34 points from a more expensive model, 12 points from a shorter prompt"
     )
 
 
@@ -130,7 +130,9 @@ def test_two_versions_of_a_model_on_the_same_prompt(versions, cli):
     said = cli("explain", "old", "new", "--run", versions.folder)
     assert said.code == 0
     # 150 tokens a call become 210, at 2.5 USD a million, of 575 millionths of a dollar
-    assert '"new" is 26 % dearer than "old" ($0.000725 against $0.000575 a call, on 12 calls of each)' in said.out
+    assert (
+        '"new" is 26 % more expensive than "old" ($0.000725 against $0.000575 a call, on 12 calls of each)' in said.out
+    )
     assert "26 points from more tokens for the same prompt" in said.out
     assert "prompt: 150.0 to 210.0 tokens a call (+40 %) for the same text, which is cut into finer tokens" in said.out
     assert "+0.001800000000" in said.out

@@ -181,7 +181,13 @@ def test_copies_of_a_warm_arm_have_seeds_and_cache_of_their_own(lab: Lab) -> Non
 
 @pytest.mark.parametrize(
     ("condition", "code"),
-    [("human worse", 1), ("verdict undecided", 0), ("list_usd dearer or undecided", 0), ("human not worse", 1)],
+    [
+        ("human worse", 1),
+        ("verdict undecided", 0),
+        ("list_usd dearer or undecided", 0),
+        ("list_usd more expensive or undecided", 0),
+        ("human not worse", 1),
+    ],
 )
 def test_a_gate_fails_the_run(condition: str, code: int, recorded: Lab, tmp_path: Path) -> None:
     outcome = run(recorded.folder, fail_if=[condition])

@@ -218,8 +218,8 @@ def test_free_models_race_too(lab: Lab, free: str) -> None:
 @pytest.mark.parametrize(
     ("metric", "says"),
     [
-        ("even", "mind: even is the same for every answer: it decides nothing"),
-        ("lost", "mind: lost has no value for any answer: it decides nothing"),
+        ("even", "caution: even is the same for every answer: it decides nothing"),
+        ("lost", "caution: lost has no value for any answer: it decides nothing"),
     ],
 )
 @pytest.mark.parametrize("planner", ["race", "{search: {trials: 6, sampler: random, race: false}}"])

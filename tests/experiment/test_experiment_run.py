@@ -15,7 +15,7 @@ import pytest
 
 from paretoken.core.calls import Origin
 from paretoken.core.errors import BadResponse, ProviderError, Refused, ScoreError, SpecError
-from paretoken.core.protocols import Scored
+from paretoken.core.protocols import Scored, ScoreItem
 from paretoken.core.registry import load
 from paretoken.experiment import resolve, resolve_scorers
 from paretoken.experiment.api import Outcome, plan, run
@@ -67,9 +67,9 @@ class World:
             ranges: ClassVar = {}
 
             async def score(self, items: Any) -> list[list[Scored]]:
-                if world.mute:
+                if world.mute and items[0].origin.run:
                     raise ScoreError("the judge does not speak")
-                world.scored += [item.answer for item in items]
+                world.scored += [item.answer for item in items if item.origin.run]
                 return [[Scored("strict", float(len(item.answer)))] for item in items]
 
         return Strict()
@@ -362,8 +362,12 @@ def test_recorded_answers_become_models(recording: Lab) -> None:
 def test_a_recording_is_scored_after_an_interruption(recording: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     from paretoken.scoring.column import Column
 
-    async def refuse(self: Column, items: object) -> list[list[Scored]]:
-        raise ScoreError("not now")
+    tried = Column.score
+
+    async def refuse(self: Column, items: list[ScoreItem]) -> list[list[Scored]]:
+        if items[0].origin.run:
+            raise ScoreError("not now")
+        return await tried(self, items)
 
     with monkeypatch.context() as patch:
         patch.setattr(Column, "score", refuse)

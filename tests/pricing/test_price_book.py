@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from paretoken.core.errors import UnknownPrice
 from paretoken.core.usage import Price, Rates, Usage
@@ -39,7 +41,7 @@ class TestBook(PriceSourceSuite):
         ("openai/o3", datetime(2025, 6, 9, 23, 59, tzinfo=UTC), datetime(2025, 6, 10, tzinfo=UTC)),
         ("dashscope/qwen3-max", datetime(2026, 1, 22, 23, 59, tzinfo=UTC), datetime(2026, 1, 23, tzinfo=UTC)),
         ("deepseek/deepseek-chat", datetime(2025, 9, 28, tzinfo=UTC), datetime(2025, 9, 29, tzinfo=UTC)),
-        ("deepseek/deepseek-flash", datetime(2026, 11, 1, 5, tzinfo=UTC), datetime(2026, 11, 1, 6, tzinfo=UTC)),
+        ("deepseek/deepseek-flash", datetime(2026, 11, 2, 5, tzinfo=UTC), datetime(2026, 11, 2, 6, tzinfo=UTC)),
     )
 
     def make_source(self) -> PriceSource:
@@ -77,7 +79,7 @@ def test_a_model_has_no_price_before_its_first_row():
     ("model", "usage", "cny"),
     [
         ("dashscope/qwen-plus", Usage(input_tokens=1000, output_tokens=1000), "0.0028"),
-        ("dashscope/qwen-plus", Usage(input_tokens=1000, output_tokens=1000, reasoning_tokens=500), "0.0058"),
+        ("dashscope/qwen-plus", Usage(input_tokens=1000, output_tokens=1000, reasoning_tokens=500), "0.0088"),
         ("dashscope/qwen-plus", Usage(input_tokens=200_000, output_tokens=1000), "0.5"),
         ("dashscope/paraformer-v2", Usage(media_s=Decimal(3600)), "0.288"),
         ("zhipu/cogview-4", Usage(images=5), "0.3"),
@@ -161,7 +163,6 @@ def test_search_gives_ids_that_resolve_to_the_price_shown():
     book = PriceBook({"local/qwen-tiny": free("spec")})
     found = book.search("QWEN-", AT)
     assert {"dashscope/qwen-plus", "local/qwen-tiny"} <= {model for model, _ in found}
-    assert [model for model, _ in found] == sorted(model for model, _ in found)
     for model, price in found:
         assert "qwen-" in model.lower()
         assert book.price(model, AT) == price
@@ -197,3 +198,41 @@ def test_the_data_set_is_loaded_only_when_it_is_needed():
         "assert 'genai_prices' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PEAK = "deepseek/deepseek-flash", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-pro"
+
+
+@pytest.mark.parametrize("model", PEAK)
+@given(st.datetimes(datetime(2026, 10, 1), datetime(2027, 3, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_deepseek_has_peak_hours_on_workdays_only(model: str, at: datetime):
+    book = PriceBook()
+    quiet = book.price(model, at.replace(hour=12))
+    peak = at.weekday() < 5 and (1 <= at.hour < 4 or 6 <= at.hour < 10)
+    assert book.price(model, at).cost(ONE_MTOK) == (2 if peak else 1) * quiet.cost(ONE_MTOK)
+    elsewhere = at.astimezone(timezone(timedelta(hours=8)))
+    assert book.price(model, elsewhere) == book.price(model, at)
+
+
+def test_the_old_hours_of_deepseek_were_daily():
+    saturday = datetime(2025, 8, 2, tzinfo=UTC)
+    day, night = (genai.find("deepseek", "deepseek-chat", saturday.replace(hour=hour)) for hour in (12, 20))
+    assert day is not None
+    assert night is not None
+    assert day.cost(ONE_MTOK) > night.cost(ONE_MTOK)
+
+
+def test_thinking_mode_has_a_rate_of_its_own_for_thoughts_and_answer():
+    price = PriceBook().price("dashscope/qwen-plus", AT)
+    usage = Usage(input_tokens=0, output_tokens=1000)
+    quiet, thought = price.cost(usage), price.cost(replace(usage, reasoning_tokens=1))
+    assert (quiet / price.usd_rate, thought / price.usd_rate) == (Decimal("0.002"), Decimal("0.008"))
+    assert price.bound(input_tokens=0, output_tokens=1000, compute_s=Decimal(0)) >= thought
+
+
+@pytest.mark.parametrize("asked", ["gpt-5", "GPT-5", "gpt-4o", "o3", "claude-sonnet-4-6", "glm-4-plus", "kimi-k3"])
+def test_the_vendors_own_row_comes_first(asked: str):
+    found = [model for model, _ in PriceBook().search(asked, AT)]
+    named = {model for model in found if model.rpartition("/")[2].lower() == asked.lower()}
+    assert set(found[: len(named)]) == named
+    assert found[0].startswith(("openai/", "litellm/anthropic/", "zhipu/", "moonshot/"))

@@ -35,7 +35,7 @@ def _few_refits() -> Iterator[None]:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated tracking store, made once: making one takes seconds."""
     root = tmp_path_factory.mktemp("store")
-    MlflowTracker(URI, root, root / "none.db")._opened().result()
+    _ = MlflowTracker(URI, root, root / "none.db").client
     return root / "mlruns" / "mlflow.db"
 
 

@@ -99,8 +99,8 @@ def test_a_segment_that_lowers_a_metric_is_told_without_signs_and_without_the_bo
     found = SegmentEffect.of("role", None, without, tokens)
     assert ", and lowers chrf by 0.0386 [0.0384, 0.0389]: may go;" in found.sentence
     assert found.sentence.endswith(
-        "; mind: list_usd: the differences are skewed, so the interval may hold less often than it says"
-        "; mind: chrf: only 3 of 48 pairs differ, so the interval may hold less often than it says; "
+        "; caution: list_usd: the differences are skewed, so the interval may hold less often than it says"
+        "; caution: chrf: only 3 of 48 pairs differ, so the interval may hold less often than it says; "
         "2 of 50 samples lack a value and are left out"
     )
     assert "，使 chrf 降低 0.0386 [0.0384, 0.0389]：可以去掉；" in (said := chinese.segment(found))
@@ -115,7 +115,7 @@ def test_a_segment_that_lowers_a_metric_is_told_without_signs_and_without_the_bo
 @pytest.mark.parametrize("kind", ["missing", "asymptotic", "few", "skewed"])
 def test_every_doubt(kind):
     found = Doubt(kind, 3, 48, -0.5, 0.25)
-    agree(found.words, chinese.doubt(found))
+    agree(found.words("list_usd"), chinese.doubt(found, "list_usd"))
 
 
 @pytest.mark.parametrize("kind", ["race", "so far", "cheapest", "confirmed"])

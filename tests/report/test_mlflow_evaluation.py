@@ -213,7 +213,7 @@ def test_as_many_traces_as_asked(
         results = Results.load(database, "last")
     tracker = MlflowTracker(URI, tmp_path, path, traces=2)
     tracker.on_run(results.run)
-    client = tracker._opened().result()
+    client = tracker.client
     parent, _ = runs_of(client)
     assert len(client.search_traces(locations=[parent.info.experiment_id])) == 4
 

@@ -14,7 +14,8 @@ from paretoken.core.errors import StoreError
 from paretoken.core.registry import load
 from paretoken.records import Database
 from paretoken.report.estimate import cost_estimate
-from paretoken.report.mlflow_tracker import MlflowTracker, open_line
+from paretoken.report.mlflow_links import hide_password, open_line
+from paretoken.report.mlflow_tracker import MlflowTracker
 from paretoken.report.verdicts import course_of
 
 if TYPE_CHECKING:
@@ -393,10 +394,10 @@ def test_a_store_that_cannot_be_opened_is_named_without_its_password(root: Path,
     assert "nonsense://me:***@host/db" in str(error.value)
 
 
-def test_passwords_are_hidden_in_what_is_shown_and_logged(tmp_path: Path) -> None:
+def test_passwords_are_hidden_in_what_is_shown_and_logged() -> None:
     uri = "postgresql://me:hunter2@host/db"
     lock = json.dumps({"track": {"mlflow": uri}})
-    hidden = MlflowTracker(uri, tmp_path, tmp_path / "none.db")._hide(lock)
+    hidden = hide_password(lock, uri)
     assert json.loads(hidden) == {"track": {"mlflow": "postgresql://me:***@host/db"}}
     assert "hunter2" not in open_line(uri)
 

@@ -144,7 +144,7 @@ def test_the_one_that_was_looked_for_stands_as_the_cheapest_and_comes_first(chea
         ("terse", "cheapest"),
         ("mute", "undecided so far"),
     ]
-    assert {row["variant"]: row["standing"] for row in rows}["verbose"].startswith("dearer than ")
+    assert {row["variant"]: row["standing"] for row in rows}["verbose"].startswith("more expensive than ")
     assert [s.summary.label for s in cheapest.standings if s.on_front] == ["terse"]
     text = findings(cheapest)
     assert "**cheapest**" in text
@@ -287,5 +287,5 @@ def test_failures_may_be_raced_on(
     write(tmp_path / "r.db", arms, n=120, **lock)
     with Database(tmp_path / "r.db") as database:
         results = Results.load(database, "last")
-    assert not any(sentence.startswith("mind: error_rate") for sentence in results.verdicts)
+    assert not any(sentence.startswith("caution: error_rate") for sentence in results.verdicts)
     assert results.race_course[-1].hypervolume > 0

@@ -135,7 +135,7 @@ def test_what_is_no_score(folder):
     assert one(odd, "none").reason == "odd gave no value"
     assert one(odd, "why").reason == "too short"
     for answer in ("nan", "text", "list"):
-        with pytest.raises(ScoreError, match=r"metric 'odd' returned .* on sample 'S7': it must return a number"):
+        with pytest.raises(ScoreError, match=r"metric 'odd' returned .* on sample 'S7' \(shop.py:\d+\): it must"):
             one(odd, answer)
     with pytest.raises(ScoreError, match=r"returned 3 on sample 'S7', outside its range \[0, 1\]"):
         one(load_metric("metrics/shop.py:odd", folder, range=[0, 1]), "else")

@@ -146,8 +146,8 @@ def test_max_chars_refuses(limit):
 
 def test_rules_say_in_their_provenance_what_they_check():
     assert Contains("free").provenance != Contains(field="free").provenance != Contains("free", ignore_case=True)
-    assert MaxChars(3).provenance == "max_chars(3)"
-    assert Regex("a+").provenance == "regex('a+')"
+    assert MaxChars(3).provenance == "max_chars 2(3)"
+    assert Regex("a+").provenance == "regex 2('a+')"
     assert '"minLength": 1' in JsonSchema(PERSON).provenance
 
 

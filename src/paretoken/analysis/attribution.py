@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
+from paretoken.analysis.treeshap import shap_interactions, shap_values
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from types import ModuleType
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -120,42 +120,24 @@ class Surrogate:
 
         Returns:
             The mean prediction of the background, and the values, shape `(n, n_features)`, in the target's unit. Both
-            add up to the predictions, but for the explainer's single precision: some 1e-6 of the target's spread.
-
-        Source: Lundberg et al. 2020, From local explanations to global understanding, Algorithm 3 (interventional).
+            add up to the predictions.
         """
-        shap = _shap()
-        known = self.encoder.numbers(background)
-        explainer = shap.TreeExplainer(self.trees, known, feature_perturbation="interventional")
-        rows = self.encoder.numbers(frame)
-        values = np.asarray(explainer.shap_values(rows, check_additivity=False), np.float64) * self.scale
-        return float(self.predict(background).mean()), values
+        values = shap_values(self.trees, self.encoder.numbers(frame), self.encoder.numbers(background))
+        return float(self.predict(background).mean()), values * self.scale
 
     def interact(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Mean absolute SHAP interaction of each pair, both halves added, shape `(n_features, n_features)`.
 
         These follow the trees' own paths: the interventional form has no interactions.
         """
-        explainer = _shap().TreeExplainer(self.trees, feature_perturbation="tree_path_dependent")
-        values = np.asarray(explainer.shap_interaction_values(self.encoder.numbers(frame)), np.float64)
-        pairs = 2 * np.abs(values).mean(axis=0) * self.scale
+        pairs = np.abs(shap_interactions(self.trees, self.encoder.numbers(frame))).mean(axis=0) * self.scale
         np.fill_diagonal(pairs, 0.0)
         return np.asarray(pairs)
 
 
 def prepare() -> None:
     """Import what takes longer than its use."""
-    _shap()
     _threads()
-
-
-@cache
-def _shap() -> ModuleType:
-    """The package, without what it says of Matplotlib when it is imported."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import shap
-    return cast("ModuleType", shap)
 
 
 def _one_thread() -> AbstractContextManager[object]:

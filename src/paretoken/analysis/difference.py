@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from paretoken.analysis.objectives import LATENCY_QUANTILES, split_quantile
-from paretoken.analysis.paired import FiellerRatio, PairedT, bca_interval, expected_coverage
+from paretoken.analysis.paired import FiellerRatio, PairedT, SameDifference, bca_interval, expected_coverage
 from paretoken.analysis.quantiles import QuantileShift
 from paretoken.analysis.sequences import BURN_IN, Asymptotic, Betting
 from paretoken.core.calls import NUMBERS
@@ -31,6 +31,8 @@ TOLERATED = 0.02
 """How much below its level an interval's expected coverage may lie without a warning."""
 
 SMALLER_IS_BETTER = frozenset(NUMBERS)
+MONEY = ("list_usd", "billed_usd")
+PER_1K = " USD per 1,000 calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +40,35 @@ class Doubt:
     """What makes an interval less sure than it looks.
 
     Attributes:
-        kind: `missing` values; the interval is `asymptotic`; `few` pairs differ; the differences are `skewed`.
+        kind: `missing` values; the interval is `asymptotic`; `few` pairs differ; the differences are `skewed`, or all
+            `alike`.
         n, of: How many pairs of how many lack a value, or differ.
         low, high: What the bootstrap gives for the interval, where few differ or they are skewed.
     """
 
-    kind: Literal["missing", "asymptotic", "few", "skewed"]
+    kind: Literal["missing", "asymptotic", "few", "skewed", "alike"]
     n: int = 0
     of: int = 0
     low: float | None = None
     high: float | None = None
 
-    @property
-    def words(self) -> str:
-        """The doubt in words."""
+    def words(self, quantity: str) -> str:
+        """The doubt about the difference of a quantity, in words; money is told per 1,000 calls."""
         if self.kind == "missing":
             return f"{self.n} of {self.of} samples lack a value and are left out"
         if self.kind == "asymptotic":
             return "the interval is asymptotic: it holds for many samples"
+        if self.kind == "alike":
+            return f"all {self.n} differences are equal, so the interval has no width: it holds if others are, too"
         why = f"only {self.n} of {self.of} pairs differ" if self.kind == "few" else "the differences are skewed"
-        bootstrap = f"the bootstrap (BCa) gives [{self.low:+.3g}, {self.high:+.3g}]"
+        low, high = self.interval(quantity)
+        bootstrap = f"the bootstrap (BCa) gives [{low:+.3g}, {high:+.3g}]{PER_1K if quantity in MONEY else ''}"
         return f"{why}, so the interval may hold less often than it says; {bootstrap}"
+
+    def interval(self, quantity: str) -> tuple[float, float]:
+        """What the bootstrap gives, in the unit in which people read the quantity."""
+        factor = 1000.0 if quantity in MONEY else 1.0
+        return factor * (self.low or 0.0), factor * (self.high or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ class PairedDifference:
     @property
     def warning(self) -> str:
         """What makes it less sure than it looks, or empty."""
-        return "; ".join(doubt.words for doubt in self.doubts)
+        return "; ".join(doubt.words(self.name) for doubt in self.doubts)
 
     @property
     def smaller_is_better(self) -> bool:
@@ -218,6 +228,8 @@ class Measure:
         """Why the interval may hold less often than it says."""
         if self.asymptotic:
             return (Doubt("asymptotic"),)
+        if isinstance(self.evidence, SameDifference):
+            return (Doubt("alike", len(self.pairs), len(self.pairs)),)
         if self.residuals is None:
             return ()
         differ = int(np.sum(self.pairs.control != self.pairs.treatment))
@@ -311,9 +323,13 @@ def _bounded(
 
 def _asymptotic(name: str, pairs: Pairs, rules: Rules) -> Measure:
     units = pairs.units()
-    if units.alike:
-        return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are equal")
     n = len(units.sizes)
+    if units.alike:
+        if not units.differences.any() and smaller_is_better(name):
+            return Measure(name, pairs, None, reason=f"all {len(pairs)} differences are zero")
+        same = SameDifference(float(units.differences.sum() / units.sizes.sum()), n)
+        constant = pairs.positive and np.ptp(units.treatment) == np.ptp(units.control) == 0
+        return Measure(name, pairs, same, FiellerRatio(units.treatment, units.control) if constant else None)
     if n < BURN_IN:
         why = "" if rules.sequence == "asymptotic" else f"{name} has no bounds here, and "
         what = "samples" if n == len(pairs) else "clusters"

@@ -1,4 +1,4 @@
-"""Drivers: which choices and inputs make a call dear, and by how much, in USD per call."""
+"""Drivers: which choices and inputs make a call expensive, and by how much, in USD per call."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ FEWEST_GROUPS = 10
 MOST_FITTED = 20_000
 MOST_EXPLAINED = 600
 MOST_CROSSED = 200
+RESAMPLES = 2_000
+MOST_COUNTS = 1_000_000
+"""Most numbers that a part of the resamples takes at once."""
 REFITS = 8
 REFITTED_ROWS = 3_000
 REEXPLAINED = 100
@@ -233,8 +236,13 @@ def _score(
         spread = squares - total**2 / n
         return np.asarray(1 - error / np.where(spread > 0, spread, np.inf))
 
-    counts = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), 2_000).astype(float)
-    low, high = np.quantile(r2(counts @ sums), (0.025, 0.975))
+    chance = np.full(len(sums), 1 / len(sums))
+    at_once = max(RESAMPLES // (1 + RESAMPLES * len(sums) // MOST_COUNTS), 1)
+    drawn = [
+        r2(rng.multinomial(len(sums), chance, min(at_once, RESAMPLES - start)).astype(float) @ sums)
+        for start in range(0, RESAMPLES, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
     return float(r2(sums.sum(axis=0))), float(low), float(high)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.results import Results
 
 FACTORS = {
-    "model price": ("a cheaper model", "a dearer model"),
+    "model price": ("a cheaper model", "a more expensive model"),
     "prompt tokens": ("a shorter prompt", "a longer prompt"),
     "completion tokens": ("shorter answers", "longer answers"),
     "cache": ("more of the vendor's cache", "less of the vendor's cache"),
@@ -102,7 +102,7 @@ class Explanation:
             told = [f'"{self.b}" costs exactly what "{self.a}" does: {counted}']
             told += [f"{self.words(f)}: {float(f.usd) / self.n:+.3g} USD a call" for f in moved]
         else:
-            word = "dearer" if self.difference > 0 else "cheaper"
+            word = "more expensive" if self.difference > 0 else "cheaper"
             if self.cost_a:
                 size = f"{percent(float(abs(self.difference) / self.cost_a))} % {word}"
                 unit = self.cost_a / 100

@@ -11,7 +11,7 @@ import numpy as np
 from paretoken.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paretoken.core.trials import Variant
 
 Kind = Literal["choice", "input"]
+Sample = tuple[str, "Mapping[str, object]"]
 Lacking = Literal["answers", "values", "differences", "features", "samples"]
 MOST_LEVELS = 20
 """Distinct values up to which a column of the data set is a tag."""
@@ -76,20 +77,24 @@ def build_features(results: Results) -> Features:
     if not len(rows):
         raise NothingToExplain("answers", f"{results.run.id} has no answers yet: there is nothing to explain.")
     variants = pd.DataFrame([_choices(results.variants[id_]) for id_ in table.variant_ids])
-    samples = pd.DataFrame(_inputs(table.sample_ids, results.samples))
-    clusters = {id_: str(results.samples.get(id_, {}).get("cluster") or f"sample/{id_}") for id_ in table.sample_ids}
-    groups = np.unique([clusters[id_] for id_ in table.sample_ids], return_inverse=True)[1]
+    samples = pd.DataFrame(_inputs(table.sample_ids, results.read_samples))
+    clusters = [str(results.clusters.get(id_) or f"sample/{id_}") for id_ in table.sample_ids]
+    groups = np.unique(clusters, return_inverse=True)[1]
     # an edit that a variant lacks is an edit not made; a parameter that it lacks is a level of its own
     for column in variants:
         if str(column).startswith("edit: "):
             variants[column] = variants[column].fillna(0.0)
-    chosen = variants.iloc[table.variant[rows]].reset_index(drop=True)
-    given = samples.iloc[table.sample[rows]].reset_index(drop=True)
-    frame = pd.concat([chosen, given], axis=1)
-    varying = [column for column in frame if frame[column].nunique(dropna=False) > 1]
-    kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in varying}
-    grouped_by = "clusters" if any(body.get("cluster") for body in results.samples.values()) else "samples"
-    return Features(frame[varying], kinds, groups[table.sample[rows]], rows, grouped_by)
+    parts = [(part, index[rows]) for part, index in ((variants, table.variant), (samples, table.sample))]
+    chosen, given = (_varying(part, index).iloc[index].reset_index(drop=True) for part, index in parts)
+    kinds: dict[str, Kind] = {str(c): "choice" if c in chosen else "input" for c in (*chosen, *given)}
+    grouped_by = "clusters" if any(results.clusters.values()) else "samples"
+    return Features(pd.concat([chosen, given], axis=1), kinds, groups[table.sample[rows]], rows, grouped_by)
+
+
+def _varying(part: pd.DataFrame, index: NDArray[np.int64]) -> pd.DataFrame:
+    """The columns that have several values in the rows that occur."""
+    met = part.iloc[np.unique(index)]
+    return part[[column for column in part if met[column].nunique(dropna=False) > 1]]
 
 
 def log_features(rows: pd.DataFrame, choices: Sequence[str], tags: Sequence[str]) -> Features:
@@ -138,32 +143,45 @@ def _choices(variant: Variant) -> dict[str, object]:
     return {"prompt": variant.prompt, "model": variant.model, **flags, **params}
 
 
-def _inputs(ids: object, samples: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
-    bodies = [samples.get(id_, {}) for id_ in cast("list[str]", ids)]
-    tags = tags_of(bodies)
-    rows: list[dict[str, object]] = []
-    for body in bodies:
+def _inputs(ids: Sequence[str], read_samples: Callable[[], Iterable[Sample]]) -> dict[str, list[object]]:
+    """What samples are like, by column, in the order of ids; texts are read and forgotten one by one."""
+    place = {id_: i for i, id_ in enumerate(ids)}
+    tags = tags_of((body for id_, body in read_samples() if id_ in place), len(place))
+    columns: dict[str, list[object]] = {}
+    for id_, body in read_samples():
+        if id_ not in place:
+            continue
         fields = cast("Mapping[str, object]", body.get("fields") or {})
         text = body.get("input")
         told = {} if text is None else {"input length": float(len(str(text))), "language": language_of(str(text))}
-        rows.append(told | {f"tag: {tag}": level_of(fields.get(tag)) for tag in tags})
-    return rows
+        for name, value in (told | {f"tag: {tag}": level_of(fields.get(tag)) for tag in tags}).items():
+            columns.setdefault(name, [None] * len(ids))[place[id_]] = value
+    return columns
 
 
-def tags_of(bodies: list[Mapping[str, object]]) -> list[str]:
-    """Columns of the data set with few, short values, each of them of several samples."""
-    columns: dict[str, list[str]] = {}
+def tags_of(bodies: Iterable[Mapping[str, object]], n: int) -> list[str]:
+    """Columns of the data set with few, short values, each of them of several samples.
+
+    Args:
+        bodies: Of samples.
+        n: How many samples there are, those without a body included.
+    """
+    counts: dict[str, int] = {}
+    levels: dict[str, set[str]] = {}
     for body in bodies:
         texts = {str(body.get(name)) for name in ("input", "reference")}
         for name, value in cast("Mapping[str, object]", body.get("fields") or {}).items():
             if isinstance(value, (str, bool)) and str(value) not in texts:
-                columns.setdefault(name, []).append(str(value))
+                counts[name] = counts.get(name, 0) + 1
+                known = levels.setdefault(name, set())
+                if len(known) <= MOST_LEVELS:
+                    known.add(str(value)[: MOST_TAG_CHARS + 1])
     return [
         name
-        for name, values in columns.items()
-        if 2 * len(values) > len(bodies)
-        and 1 < len(set(values)) <= min(MOST_LEVELS, len(values) // 2)
-        and max(map(len, values)) <= MOST_TAG_CHARS
+        for name, known in levels.items()
+        if 2 * counts[name] > n
+        and 1 < len(known) <= min(MOST_LEVELS, counts[name] // 2)
+        and max(map(len, known)) <= MOST_TAG_CHARS
     ]
 
 

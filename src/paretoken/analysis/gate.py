@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ANY = "verdict"
 """Stands for every declared quantity."""
-_SYNONYMS = {"cheaper": "better", "dearer": "worse"}
+_SYNONYMS = {"cheaper": "better", "more expensive": "worse", "dearer": "worse", "non-inferior": "not worse"}
 _BELOW = "below baseline"
 
 

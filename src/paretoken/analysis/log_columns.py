@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, cast
 
 from paretoken.analysis.features import level_of, tags_of
+from paretoken.analysis.frame import param_columns
 from paretoken.core.calls import paid_usd
 from paretoken.core.usage import to_pico
 
@@ -93,7 +94,8 @@ def build_log(
         log[f"tag: {tag}" if tag.casefold() in taken else tag] = value
     taken |= {str(name).casefold() for name in log}
     asked = [samples.get(record.sample, {}) for record in records]
-    of_inputs = tags_of([samples.get(id_, {}) for id_ in dict.fromkeys(record.sample for record in records)])
+    known = [samples.get(id_, {}) for id_ in dict.fromkeys(record.sample for record in records)]
+    of_inputs = tags_of(known, len(known))
     for tag in of_inputs:
         if tag.casefold() not in taken:
             levels = [cast("Mapping[str, object]", body.get("fields") or {}).get(tag) for body in asked]
@@ -116,6 +118,7 @@ def with_unanswered(
         return log
     import pandas as pd
 
+    params = param_columns(variants)
     rows = [
         {
             "sample": attempt.origin.sample,
@@ -124,7 +127,7 @@ def with_unanswered(
             "repeat": attempt.origin.repeat,
             "prompt": variants[attempt.origin.variant].prompt,
             "model": variants[attempt.origin.variant].model,
-            **dict(variants[attempt.origin.variant].params),
+            **params[attempt.origin.variant],
             "run": attempt.origin.run,
             "at": attempt.at,
             "error": f"no answer was received: {attempt.error or attempt.outcome}",

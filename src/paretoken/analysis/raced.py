@@ -61,7 +61,7 @@ class Departure:
             case "beaten":
                 return f"beaten by {self.by[0]}{others} after {self.n} samples"
             case "dearer":
-                return f"dearer than {self.by[0]}{others}"
+                return f"more expensive than {self.by[0]}{others}"
             case "infeasible":
                 return f"breaks {', '.join(self.limits)} after {self.n} samples"
             case "kept":
@@ -290,7 +290,7 @@ class RaceOutcome:
         if undecided and self._found:
             told.append(f"undecided: {_some(undecided)}")
         told += self._infeasible()
-        told += [f"mind: {name} {_MUTE[known]}" for name, known in self.mute]
+        told += [f"caution: {name} {_MUTE[known]}" for name, known in self.mute]
         if self.plan.races and (saving := self.saving).saved_usd > 0:
             told.append(
                 f"racing asked {saving.cells:,} of {saving.planned:,} cells: ${saving.usd:.6f} at list price, "

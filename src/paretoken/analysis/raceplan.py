@@ -146,9 +146,11 @@ class RacePlan:
             slack = 1e-9 * (1 + abs(high - low))
             outside = row[(row < low - slack) | (row > high + slack)]
             if len(outside):
-                raise ScoreError(f"{name} = {outside[0]:g} lies outside [{low:g}, {high:g}], on which the race rests: "
-                                 "correct the scorer, or declare `range` in the plan; if a cached answer was dearer or "
-                                 "slower than one of today can be, say cache: {mode: refresh}")  # fmt: skip
+                raise ScoreError(
+                    f"{name} = {outside[0]:g} lies outside [{low:g}, {high:g}], on which the race rests: "
+                    "correct the scorer, or declare `range` in the plan; if a cached answer was more "
+                    "expensive or slower than one of today can be, say cache: {mode: refresh}"
+                )
         return rows.reshape(len(self.names), len(samples))
 
 

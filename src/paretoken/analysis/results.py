@@ -24,8 +24,7 @@ from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Record, RunInfo, Variant, draw_order
 from paretoken.core.usage import from_pico
-from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records, unanswered
-from paretoken.records.table import RecordTable, build_table
+from paretoken.records import Database, RunBook, SqlJournal, ids_only, read_records, read_table, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.racecourse import Look
     from paretoken.analysis.verdict import Comparison
     from paretoken.core.calls import Attempt, Call
+    from paretoken.records.table import RecordTable
 
 
 class Results:
@@ -70,7 +70,7 @@ class Results:
             SpecError: No such run.
         """
         run = RunBook(database).find(reference)
-        return cls(run, build_table(SqlJournal(database).rows(run.id)), database.path)
+        return cls(run, read_table(database, run), database.path)
 
     def __repr__(self) -> str:
         return "\n".join([f"{self.run.id} ({self.run.status})", *self.verdicts])
@@ -102,9 +102,24 @@ class Results:
     @cached_property
     def samples(self) -> dict[str, dict[str, object]]:
         """Content (`input`, `reference`, `fields`) by sample id."""
+        return dict(self.read_samples())
+
+    def read_samples(self, ids: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, object]]]:
+        """`samples`, streamed: all, or those of some ids."""
         with Database(self.file) as database:
-            book, key = RunBook(database), str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
-            return book.samples(key) or book.samples(ids_only(key))
+            yield from RunBook(database).read_samples(self._dataset_key, ids)
+
+    @cached_property
+    def clusters(self) -> dict[str, str | None]:
+        """The cluster that each sample names, by id; None for those that name none."""
+        with Database(self.file) as database:
+            return RunBook(database).clusters(self._dataset_key)
+
+    @cached_property
+    def _dataset_key(self) -> str:
+        key = str(cast("dict[str, Any]", self.run.lock["dataset"])["hash"])
+        with Database(self.file) as database:
+            return key if RunBook(database).has_samples(key) else ids_only(key)
 
     @cached_property
     def served(self) -> dict[str, list[str]]:
@@ -233,9 +248,9 @@ class Results:
     @cached_property
     def panel(self) -> Panel:
         """The values of all variants on the planned samples, in drawn order."""
-        ids = list(self.samples) or list(self.table.sample_ids)
-        clusters = {id_: str(body.get("cluster") or f"sample/{id_}") for id_, body in self.samples.items()}
-        grouped = clusters if any("cluster" in body for body in self.samples.values()) else None
+        ids = list(self.clusters) or list(self.table.sample_ids)
+        named = any(told is not None for told in self.clusters.values())
+        grouped = {id_: told or f"sample/{id_}" for id_, told in self.clusters.items()} if named else None
         order, cluster = drawn(ids, int(cast("int", self.run.lock["seed"])), grouped)
         known = cast("dict[str, dict[str, float]]", self.run.lock.get("difficulty", {}))
         return tabulate(self.table, order, cluster, self.repeats).with_difficulty(known)
@@ -250,7 +265,7 @@ class Results:
         """What a race decided; None for other plans."""
         if self.plan["kind"] not in ("race", "cheapest", "search"):
             return None
-        order = draw_order(list(self.samples) or list(self.table.sample_ids), int(cast("int", self.run.lock["seed"])))
+        order = draw_order(list(self.clusters) or list(self.table.sample_ids), int(cast("int", self.run.lock["seed"])))
         panel = tabulate(self._raced_table, order, np.arange(len(order)), self.repeats)
         return RaceOutcome(self.run, panel, self.labels, self.objectives)
 
@@ -418,7 +433,8 @@ class Results:
         """A variant's part of `frame`, some thousands of rows at once, all with the same columns and types."""
         from paretoken.analysis.frame import build_frames
 
-        return build_frames(self, variant)
+        records = self.read_records(variant=[variant])
+        return build_frames(records, self.table, self.metrics, self.variants, self.labels, self.read_samples)
 
     def summary_frame(self) -> pd.DataFrame:
         """One row per variant: means, interval bounds, quantiles and standing."""

@@ -110,7 +110,7 @@ class SegmentEffect:
 
     @property
     def saves(self) -> bool:
-        """The prompt is shown to be dearer without it."""
+        """The prompt is shown to be more expensive without it."""
         return self.list_usd.high is not None and self.list_usd.high < 0
 
     @property
@@ -118,8 +118,8 @@ class SegmentEffect:
         """Whether it pays: `earns its place`, `may go`, `pays for itself`, `a trade-off`, `undecided`, `cannot tell`.
 
         It earns its place where a metric is shown to be worse without it, and may go where the prompt is shown to be
-        cheaper and not worse without it. Where the prompt is dearer without it, it pays for itself, unless answers are
-        better without it: that is a trade-off.
+        cheaper and not worse without it. Where the prompt is more expensive without it, it pays for itself, unless
+        answers are better without it: that is a trade-off.
         """
         found = self.without.verdict
         if found == "worse":
@@ -144,14 +144,15 @@ class SegmentEffect:
         of = "inputs like these" if c.population == "beyond" else f"these {c.whole} samples"
         counts = f"n = {c.n} of {c.planned}" if c.n < c.planned else f"n = {c.n}"
         told = f"{self.subject} {self._costs(s)}, and {self._buys(s)}: {self._pays(s)}; on {of} ({counts})"
-        return "; mind: ".join((told, *self._doubts()))
+        return "; caution: ".join((told, *self._doubts()))
 
     def _doubts(self) -> list[str]:
         """Why intervals are less sure than they look, without the numbers of the comparison, which is the other way."""
         judged = self.without.judged
         return [
-            f"{j.difference.name}: {'; '.join(doubt.words.partition('; ')[0] for doubt in j.difference.doubts)}"
+            f"{name}: {'; '.join(doubt.words(name).partition('; ')[0] for doubt in j.difference.doubts)}"
             for j in judged
+            for name in [j.difference.name]
             if j.difference.doubts
         ]
 

@@ -106,7 +106,7 @@ def _terms(results: Results, metric: str | None, floor: float | None, sla_s: flo
 def _outcomes(
     results: Results, by: Literal["variant", "model"], metric: str | None
 ) -> tuple[Outcomes, list[str], list[str]]:
-    """The records of all candidates on the samples that each was asked, the scenarios' columns, and what to mind.
+    """The records of all candidates on the samples that each was asked, the scenarios' columns, and the cautions.
 
     Raises:
         SpecError: There are fewer than two candidates, no sample that all were asked, or no answer.
@@ -128,8 +128,7 @@ def _outcomes(
     if left_out := int(met[numbers].any(axis=0).sum() - shared.sum()):
         notes.append(f"{left_out} samples that not all candidates were asked are left out")
     ids = [id_ for id_, common in zip(table.sample_ids, shared, strict=True) if common]
-    bodies = {id_: results.samples.get(id_, {}) for id_ in ids}
-    clusters = {id_: str(body.get("cluster") or f"sample/{id_}") for id_, body in bodies.items()}
+    clusters = {id_: str(results.clusters.get(id_) or f"sample/{id_}") for id_ in ids}
     order, unit = drawn(ids, int(cast("int", results.run.lock["seed"])), clusters)
     place = {id_: i for i, id_ in enumerate(order)}
     sample = np.array([place.get(id_, -1) for id_ in table.sample_ids])[table.sample]
@@ -139,7 +138,7 @@ def _outcomes(
     if table.failed[rows].all():
         raise SpecError(f"{results.run.id} has no answers yet: there is nothing to choose from.")
     unknown = np.full(len(table), np.nan)
-    tags = results.plan.get("segments") or tags_of([bodies[id_] for id_ in order])
+    tags = results.plan.get("segments") or tags_of((body for _, body in results.read_samples(ids)), len(ids))
     outcomes = Outcomes(
         candidates=candidates,
         candidate=np.array([candidates.index(names[id_]) for id_ in variants])[variant[rows]],
@@ -149,13 +148,13 @@ def _outcomes(
         latency_s=table.values["latency_s"][rows],
         quality=table.values.get(metric or "", unknown)[rows],
         unit=unit,
-        scenarios=_scenarios([bodies[id_] for id_ in order], tags),
+        scenarios=_scenarios(results, place, tags),
     )
     return outcomes, tags, notes
 
 
 def _variants(results: Results) -> tuple[list[str], list[str]]:
-    """Ids of the variants to choose from, in the order of the spec, and what is to be minded of that choice."""
+    """Ids of the variants to choose from, in the order of the spec, and the cautions about that choice."""
     notes = []
     if results.run.status != "finished":
         notes.append(f"{results.run.id} is {results.run.status}: this is what is recorded so far")
@@ -169,10 +168,14 @@ def _variants(results: Results) -> tuple[list[str], list[str]]:
     return kept, notes
 
 
-def _scenarios(bodies: Sequence[Mapping[str, object]], tags: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+def _scenarios(results: Results, place: Mapping[str, int], tags: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Which samples have each value of each tag, by `tag=value`."""
+    columns = {tag: [level_of(None)] * len(place) for tag in tags}
+    for id_, body in results.read_samples(place) if tags else ():
+        fields = cast("Mapping[str, object]", body.get("fields") or {})
+        for tag, levels in columns.items():
+            levels[place[id_]] = level_of(fields.get(tag))
     found: dict[str, NDArray[np.bool_]] = {}
-    for tag in tags:
-        levels = [level_of(cast("Mapping[str, object]", body.get("fields") or {}).get(tag)) for body in bodies]
+    for tag, levels in columns.items():
         found |= {f"{tag}={level}": np.array([own == level for own in levels]) for level in sorted(set(levels))}
     return found

@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """In a word or two: `cheaper, not worse`, `cheaper, better`, `dearer, better`, `worse`, `undecided`, ..."""
+        """In a word or two: `cheaper, not worse`, `more expensive, better`, `worse`, `undecided`, ..."""
         rest = [j for j in self.judged if j is not self.cost]
         if not self.judged:
             return "cannot tell"
@@ -94,7 +94,7 @@ class Comparison:
         quality = _joint(rest)
         if self.cost is None:
             return quality
-        cost = {"better": "cheaper", "worse": "dearer"}.get(self.cost.finding)
+        cost = {"better": "cheaper", "worse": "more expensive"}.get(self.cost.finding)
         if cost is None:
             cost = "cost within its margin" if self.cost.finding == "not worse" else self.cost.finding
         if not rest:
@@ -130,7 +130,7 @@ class Comparison:
         undecided = [j for j in self.judged if j.finding == "undecided"]
         if undecided:
             told += f"; undecided: {needs_words(self)}"
-        return "; mind: ".join((told, *self.warnings))
+        return "; caution: ".join((told, *self.warnings))
 
 
 def judge_family(
@@ -241,16 +241,17 @@ def _cost_words(judgement: Judgement) -> str:
             within = "within its margin" if judgement.finding == "not worse" else "undecided at its margin"
             word = f"cost {within} of ${judgement.margin:.3g} a call"
         if not known:
-            return f"{word} (${cost.low:.3g} to ${cost.high:.3g} a call)"
+            return f"{word} (${1000 * cost.low:.3g} to ${1000 * cost.high:.3g} per 1,000 calls)"
         return f"{word} ({cost.relative_low:+.0%} to {cost.relative_high:+.0%})"
-    word = "cheaper" if judgement.finding == "better" else "dearer"
+    word = "cheaper" if judgement.finding == "better" else "more expensive"
     level = f"{100 * cost.level:.3g} % CI"
     if (
         cost.relative is None or cost.relative_low is None or cost.relative_high is None
         or cost.relative_low < 0 < cost.relative_high  # the ratio's own interval may be a little wider
     ):  # fmt: skip
         least, most = sorted((abs(cost.low), abs(cost.high)))
-        return f"{word} by ${abs(cost.difference):.3g} a call ({level} ${least:.3g} to ${most:.3g})"
+        by, low, high = (f"${1000 * usd:.3g}" for usd in (abs(cost.difference), least, most))
+        return f"{word} by {by} per 1,000 calls ({level} {low} to {high})"
     least, most = sorted((abs(cost.relative_low), abs(cost.relative_high)))
     return f"{percent(abs(cost.relative))} % {word} ({level} {percent(least)} to {percent(most)} %)"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paretoken.cli.experiments import Json, RunName, SpecPath
-from paretoken.cli.screen import print_json, say
+from paretoken.cli.screen import Wide, print_json, say
 
 if TYPE_CHECKING:
     from paretoken.analysis.baseline import Baseline
@@ -39,7 +39,7 @@ def freeze(
 
 
 @baseline.command()
-def show(run: RunName = "last", as_json: Json = False) -> None:
+def show(run: RunName = "last", as_json: Json = False, wide: Wide = False) -> None:
     """What is frozen, and how a run compares with it."""
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run

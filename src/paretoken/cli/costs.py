@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paretoken.cli.experiments import Json
-from paretoken.cli.screen import print_json, print_rows, say
+from paretoken.cli.screen import Wide, print_json, print_rows, say
 
 if TYPE_CHECKING:
     from paretoken.analysis.front import Standing
@@ -29,6 +29,7 @@ def costs(
     drivers: Annotated[bool, typer.Option("--drivers", help="Show what drives the cost, on a sample.")] = False,
     timezone: Annotated[str, typer.Option("--timezone", help="Where days begin, e.g. Asia/Shanghai.")] = "UTC",
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """What calls cost by model, day or tag, of one run or of millions of calls in Parquet files."""
     from paretoken.experiment.archive import open_log

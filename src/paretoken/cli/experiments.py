@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paretoken.cli.planned import say_forecast, say_outlook, say_racing
-from paretoken.cli.screen import LiveProgress, flush, live_progress, note, print_json, print_rows, say
+from paretoken.cli.screen import (
+    LiveProgress,
+    Wide,
+    flush,
+    live_progress,
+    note,
+    only_answers,
+    print_json,
+    print_rows,
+    say,
+    say_verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +61,7 @@ def plan(
         int | None, typer.Option("--pilot", min=10, help="Run this many samples first, within the budget.")
     ] = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Count calls and tokens and forecast the cost. Spends nothing, but for a --pilot."""
     from paretoken.experiment.api import plan as make_plan
@@ -61,7 +73,8 @@ def plan(
     from paretoken.report.prompt_segments import cut_rows
 
     outcome = None if pilot is None else _run_pilot(spec, limit, pilot)
-    design, forecast = make_plan(spec, limit=limit)
+    with only_answers():
+        design, forecast = make_plan(spec, limit=limit)
     outlooks, changes, racing = recorded_outlook(design), edit_changes(design), race_outlook(design, forecast)
     cuts = cut_rows(design)
     if as_json:
@@ -76,7 +89,7 @@ def plan(
     else:
         say(design.spec.question or design.spec.experiment)
         print_rows(cuts, title="how the prompt is cut")
-        print_rows(forecast_rows(forecast))
+        print_rows(forecast_rows(forecast), first=["calls", "expected", "90 % interval", "lowest to highest"])
         say_forecast(forecast, design, spec)
         say_racing(racing, design, spec)
         say_outlook(outlooks, design, spec)
@@ -117,6 +130,7 @@ def run(
     junit: Annotated[Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.")] = None,
     draw: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw the Pareto front.")] = True,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
     from paretoken.experiment.api import run as run_experiment
@@ -158,6 +172,7 @@ def cheapest(
     ] = None,
     limit: Limit = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Find the cheapest variant that is good enough: within a margin of the best, or above the spec's floors.
 
@@ -187,15 +202,16 @@ def cheapest(
 
 def compare(
     run: RunName = "last",
-    control: Annotated[str | None, typer.Argument(metavar="[A", help="Label or id of the control.")] = None,
-    treatment: Annotated[str | None, typer.Argument(metavar="B]", help="Label or id of the treatment.")] = None,
+    control: Annotated[str | None, typer.Argument(metavar="A", help="Label or id of the control.")] = None,
+    treatment: Annotated[str | None, typer.Argument(metavar="B", help="Label or id of the treatment.")] = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Paired differences with intervals, and a verdict in words."""
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
     from paretoken.experiment.baseline import hold
-    from paretoken.report.comparisons import difference_rows, noise_rows, segment_rows
+    from paretoken.report.comparisons import compared_rows, noise_rows, remarks, segment_rows
     from paretoken.report.prompt_segments import effect_rows
 
     results = open_run(run)
@@ -213,11 +229,15 @@ def compare(
     if not pairs:
         say(_nothing_to_compare(results, run))
     for pair in pairs:
-        say(pair.sentence)
-        print_rows(difference_rows(pair))
+        say_verdict(pair.sentence)
+        first = ["difference", "finding", "relative", "p"]
+        print_rows(compared_rows(pair), first=first)
+        for remark in remarks(pair):
+            if remark not in pair.sentence:
+                say(f"remark: {remark}")
     if declared:
         for sentence in results.verdicts[0 if results.prompt_segments else len(pairs) :]:
-            say(sentence)
+            say_verdict(sentence)
         for sentence in _baseline_sentences(results):
             say(sentence)
         print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
@@ -237,7 +257,7 @@ def _nothing_to_compare(results: Results, run: str) -> str:
     return f"{front[0] if front else 'no variant'} is on the front: {fix}"
 
 
-def front(run: RunName = "last", as_json: Json = False) -> None:
+def front(run: RunName = "last", as_json: Json = False, wide: Wide = False) -> None:
     """The Pareto table: who is beaten by whom."""
     from paretoken.experiment.archive import open_run
 
@@ -265,14 +285,14 @@ def results_body(results: Results) -> dict[str, Any]:
 
 def _say_results(results: Results) -> None:
     from paretoken.report.cautions import score_cautions
-    from paretoken.report.overview import closing_rows, confirmation_rows
+    from paretoken.report.overview import DECIDING, closing_rows, confirmation_rows
     from paretoken.report.prompt_segments import effect_rows
 
     say(str(results.run.lock["question"] or results.run.experiment))
-    print_rows(closing_rows(results))
+    print_rows(closing_rows(results), first=[*results.objectives.maximize, *DECIDING])
     print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
     for sentence in results.verdicts:
-        say(sentence)
+        say_verdict(sentence)
     for judge in results.agreements:
         say(judge.sentence)
     print_rows(confirmation_rows(results), title="selected, and confirmed on samples held out")
@@ -280,7 +300,7 @@ def _say_results(results: Results) -> None:
     for sentence in _baseline_sentences(results):
         say(sentence)
     for caution in score_cautions(results):
-        say(f"mind: {caution.words}")
+        say(f"caution: {caution.words}")
     say(f"run: {results.run.id} ({results.run.status})")
 
 
@@ -298,7 +318,7 @@ def _say_dropped(dropped: Any) -> None:
 
 def say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
     """How a run's tracker is opened."""
-    from paretoken.report.mlflow_tracker import open_line
+    from paretoken.report.mlflow_links import open_line
 
     track: Any = results.run.lock["track"]
     if "mlflow" in track:
@@ -370,6 +390,8 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
              f"`paretoken run {spec} --retry-errors` sends them again")  # fmt: skip
     if progress.judges.failed:
         note(f"{progress.judges.failed} calls of judges failed: `paretoken run {spec} --retry-errors` sends them again")
+    for metric, reason in outcome.unscored.items():
+        note(f"{metric}: {reason}; all else is recorded, and `paretoken run {spec} --retry-errors` tries it again")
     if outcome.ending.error is not None:
         note(f"error: {outcome.ending.error}")
         if progress.total > progress.done and outcome.ending.error.exit_code == 4:

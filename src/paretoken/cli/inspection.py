@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from paretoken.cli.experiments import Json, RunName
-from paretoken.cli.screen import print_json, print_rows, say
+from paretoken.cli.screen import Wide, print_json, print_records, print_rows, say
 
 runs = typer.Typer(help="List runs; rm and export single ones.", invoke_without_command=True)
 
 
 @runs.callback()
-def list_runs(context: typer.Context, as_json: Json = False) -> None:
+def list_runs(context: typer.Context, as_json: Json = False, wide: Wide = False) -> None:
     """List runs; rm and export single ones."""
     if context.invoked_subcommand is not None:
         return None
@@ -62,7 +62,7 @@ def recover(as_json: Json = False) -> None:
     return say(f"the file as it was: {found.damaged}\n`paretoken run SPEC` goes on: what is lost is asked again")
 
 
-def budget(as_json: Json = False) -> None:
+def budget(as_json: Json = False, wide: Wide = False) -> None:
     """Money by scope: limits, and what is billed, assumed and held."""
     from paretoken.experiment import archive
 
@@ -77,6 +77,7 @@ def show(
     run: RunName = "last",
     sample: Annotated[str | None, typer.Option("--sample", help="Show prompts and answers of one sample.")] = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """What a run is and cost; with --sample, its prompts and answers side by side."""
     from paretoken.experiment.archive import open_run
@@ -87,11 +88,12 @@ def show(
         rows = answer_rows(results, sample)
         if as_json:
             return print_json(rows)
-        say(f"sample {sample}: {results.samples.get(sample, {}).get('input', '')}")
-        reference = results.samples.get(sample, {}).get("reference")
+        body = dict(results.read_samples([sample])).get(sample, {})
+        say(f"sample {sample}: {body.get('input', '')}")
+        reference = body.get("reference")
         if reference:
             say(f"reference: {reference}")
-        return print_rows(rows)
+        return print_records(rows)
     body = describe_run(results)
     if as_json:
         return print_json(body)
@@ -106,6 +108,7 @@ def show(
 def prompts(
     folder: Annotated[Path, typer.Argument(help="A prompt file, or a folder of them.")] = Path("prompts"),
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Prompts with their content versions."""
     from paretoken.models.estimate import estimate_tokens
@@ -126,8 +129,9 @@ def prompts(
 def prices(
     text: Annotated[str, typer.Argument(help="Part of a model id, e.g. qwen.")] = "",
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
-    """What models cost, with source and date."""
+    """What models cost in dollars, with source and date; prices in another currency are converted."""
     from paretoken.core.clock import SystemClock
     from paretoken.pricing import PriceBook
 
@@ -137,7 +141,7 @@ def prices(
             "input $/Mtok": price.rates.input_per_mtok or None,
             "output $/Mtok": price.rates.output_per_mtok or None,
             "other": _other_meters(price),
-            "currency": price.currency,
+            "converted from": _list_currency(price),
             "checked": price.checked,
             "source": price.source,
         }
@@ -148,12 +152,18 @@ def prices(
     return print_rows(rows) if rows else say(f"no priced model has {text!r} in its id")
 
 
+def _list_currency(price: Any) -> str | None:
+    return None if price.currency == "USD" else f"{price.currency} at ${price.usd_rate:f}"
+
+
 def _other_meters(price: Any) -> str:
     names = ("per_request", "per_compute_s", "per_minute", "per_mchar", "per_image")
-    return ", ".join(f"{name} ${getattr(price, name):f}" for name in names if getattr(price, name))
+    rates = ("cached_per_mtok", "cache_write_per_mtok", "reasoning_per_mtok", "thinking_output_per_mtok")
+    found = {name: getattr(price.rates, name) for name in rates} | {name: getattr(price, name) for name in names}
+    return ", ".join(f"{name} ${amount.normalize():f}" for name, amount in found.items() if amount)
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(as_json: Json = False, wide: Wide = False) -> None:
     """What is installed, cached and reachable."""
     from paretoken.experiment.doctor import examine
 

@@ -41,6 +41,8 @@ def say_forecast(forecast: Forecast, design: Design, spec: Path) -> None:
         say(f"no 90 % interval: {lacking} of {len(forecast.rows)} {what} have fewer than {MIN_SEEN} recorded "
             f"samples{some}")  # fmt: skip
     say(f"budget: {forecast.verdict}")
+    for caution in design.cautions:
+        say(f"caution: {caution}")
 
 
 def say_racing(racing: RaceOutlook | None, design: Design, spec: Path) -> None:

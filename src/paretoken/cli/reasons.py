@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paretoken.cli.experiments import Json, RunName
-from paretoken.cli.screen import print_json, print_rows, say
+from paretoken.cli.screen import Wide, print_json, print_rows, say
 
 if TYPE_CHECKING:
     from paretoken.analysis.results import Results
@@ -25,6 +25,7 @@ def drivers(
     sample: Annotated[str | None, typer.Option("--sample", help="Show the waterfall of a call to this sample.")] = None,
     variant: Annotated[str | None, typer.Option("--variant", help="Of this variant, by label.")] = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Which choices and inputs drive the cost of a call: SHAP shares with intervals."""
     from paretoken.analysis.drivers import explain_drivers
@@ -72,6 +73,7 @@ def explain(
     b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with.")],
     run: Annotated[str, typer.Option("--run", help="The run, where A and B do not name theirs.")] = "last",
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """The exact waterfall from A's cost to B's: price, prompt, answers, cache, retries."""
     from paretoken.analysis.explanation import explain as explain_cost

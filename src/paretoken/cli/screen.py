@@ -3,41 +3,93 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextvars import ContextVar
+from shutil import get_terminal_size
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from paretoken.core.text import printable
+from paretoken.cli.fitting import cut_middle, fit
+from paretoken.core.text import printable, well_formed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paretoken.analysis.estimate import Estimate
     from paretoken.experiment.raceplanner import BoardRow
     from paretoken.experiment.runner import Progress
 
-PIPE_WIDTH = 200
-"""Columns where stdout is no terminal: tables are not folded."""
+PIPE_WIDTH = 120
+"""Columns where stdout is no terminal and COLUMNS does not say."""
+WHOLE = 10_000
+_wide = ContextVar("wide", default=False)
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+def _set_wide(wide: bool) -> bool:
+    _wide.set(wide)
+    return wide
+
+
+Wide = Annotated[bool, typer.Option("--wide", help="Show every column.", callback=_set_wide)]
+
+
+def _width() -> int:
+    """How many columns there are to write in."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return max(get_terminal_size().columns, 40)
+    return PIPE_WIDTH
+
+
+def _print(text: Text | Table, width: int) -> None:
+    """Write to stdout; blanks at the ends of lines are for terminals alone."""
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as written:
+        console.print(text)
+    lines = written.get() if sys.stdout.isatty() else "\n".join(line.rstrip() for line in written.get().split("\n"))
+    sys.stdout.write(lines)
 
 
 def say(text: str = "") -> None:
-    """One line of the answer."""
-    _console().print(text, soft_wrap=True)
+    """One line of the answer; a terminal gets it in lines that end between words, all but the first indented."""
+    text = printable(text)
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal():
+        print(text)
+        return
+    for line in text.splitlines() or [""]:
+        print("\n".join(wrapped(line, _width())))
+
+
+def say_verdict(sentence: str) -> None:
+    """A verdict; each of its cautions has a line of its own."""
+    verdict, *cautions = sentence.split("; caution: ")
+    say(verdict)
+    for caution in cautions:
+        say(f"caution: {caution}")
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line as lines that end between words, all but the first indented by two blanks."""
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    first, *rest = Text(line).wrap(console, width) or [Text()]
+    if not rest:
+        return [line]
+    others = Text(line[len(first.plain) :].lstrip()).wrap(console, width - 2)
+    return [first.plain.rstrip(), *(f"  {other.plain.rstrip()}" for other in others)]
 
 
 def note(text: str) -> None:
     """One line beside the answer."""
-    print(text, file=sys.stderr)
+    text = printable(text)
+    shown = wrapped(text, max(get_terminal_size().columns, 40)) if sys.stderr.isatty() else [text]
+    print("\n".join(shown), file=sys.stderr)
 
 
 def flush() -> None:
@@ -47,26 +99,62 @@ def flush() -> None:
 
 def print_json(value: object) -> None:
     """The answer for programs."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    to_ascii = "utf" not in (sys.stdout.encoding or "").lower()
+    text = json.dumps(value, ensure_ascii=to_ascii, indent=2, default=str)
+    print(well_formed(text))
 
 
-def print_rows(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
-    """A table of rows that share their keys."""
+def print_rows(rows: Sequence[Mapping[str, object]], title: str = "", first: Sequence[str] = ()) -> None:
+    """A table of rows that share their keys, as many columns as the screen has room for.
+
+    Args:
+        rows: Cells by column name.
+        title: A line above.
+        first: Columns that decide, which are shown before others.
+    """
     if not rows:
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0]:
+    screen = WHOLE if _wide.get() else _width()
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    fitted = fit(cells, screen, first)
+    table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold",
+                  box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    label = next(iter(fitted.widths))
+    for name, width in fitted.widths.items():
         numeric = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if numeric else "left", width=width)
+    for row in cells:
+        table.add_row(*(Text(cut_middle(row[name], width) if name == label and _is_name(row[name]) else row[name])
+                        for name, width in fitted.widths.items()))  # fmt: skip
+    _print(table, screen)
+    if fitted.hidden:
+        say(f"({_count(len(fitted.hidden))}: {', '.join(fitted.hidden)}; --wide shows them)")
+
+
+def _is_name(text: str) -> bool:
+    """Whether a cell is cut in its middle: a sentence is not."""
+    return len(text.split()) < 4
+
+
+def _count(n: int) -> str:
+    return "1 more column" if n == 1 else f"{n} more columns"
+
+
+def print_records(rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows whose cells are long texts, one below the other."""
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    _console().print(table)
+        (_, title), *others = row.items()
+        say()
+        say(f"== {_cell(title)}")
+        for name, value in others:
+            text = _cell(value)
+            say(f"{name}: {text}" if "\n" not in text else f"{name}:\n{text}")
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: Any) -> str:
     if value is None:
-        return Text("-")
-    return Text(f"{value:,.6g}" if isinstance(value, float) else str(value))
+        return "-"
+    return f"{value:,.4g}" if isinstance(value, float) else printable(str(value))
 
 
 BOARD_S = 2.0
@@ -80,20 +168,25 @@ class LiveProgress:
 
     Waits that last are told without a terminal too, one line each.
 
+    Args:
+        over: Called when it is closed.
+
     Attributes:
         last: The progress that was shown last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, over: Callable[[], None]) -> None:
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self.last: Progress | None = None
+        self._over = over
         self._bar = Bar(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
         self._task = self._bar.add_task("run", total=None, state="")
         self._shown_s = 0.0
         self._told_until_s = 0.0
+        self._cautioned = 0
         self._on_screen = sys.stderr.isatty()
         self._live = Live(self._bar, console=Console(stderr=True), transient=True, auto_refresh=self._on_screen)
         self._live.start()
@@ -101,6 +194,9 @@ class LiveProgress:
     def __call__(self, progress: Progress) -> None:
         """Show how far a run is."""
         self.last = progress
+        for caution in progress.cautions[self._cautioned :]:
+            self._live.console.print(f"caution: {printable(caution)}", markup=False, highlight=False, soft_wrap=True)
+        self._cautioned = len(progress.cautions)
         if progress.waiting:
             self._tell_wait(progress.waiting)
         if not self._on_screen:
@@ -128,18 +224,28 @@ class LiveProgress:
             note(words)
 
     def close(self) -> None:
-        """Give the screen back."""
+        """Give the screen, and stdout, back."""
         self._live.stop()
+        self._over()
 
 
 @contextmanager
 def live_progress() -> Iterator[LiveProgress]:
-    """Progress of a run while it goes on."""
-    live = LiveProgress()
-    try:
-        yield live
-    finally:
-        live.close()
+    """Progress of a run while it goes on; what own metrics print meanwhile goes to stderr."""
+    with only_answers() as over:
+        live = LiveProgress(over)
+        try:
+            yield live
+        finally:
+            live.close()
+
+
+@contextmanager
+def only_answers() -> Iterator[Callable[[], None]]:
+    """Keep stdout for the answer: what a user's own code prints goes to stderr, until what is given is called."""
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
+        yield stack.close
 
 
 def board_table(rows: Sequence[BoardRow], most: int) -> Table:

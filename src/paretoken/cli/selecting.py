@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from paretoken.cli.experiments import Json, RunName
-from paretoken.cli.screen import print_json, print_rows, say
+from paretoken.cli.screen import Wide, print_json, print_rows, say
 
 if TYPE_CHECKING:
     from paretoken.analysis.matrix import Selection
@@ -28,6 +28,7 @@ def select(
     by: Annotated[str, typer.Option("--by", help="Choose a variant, or a model over all its variants.")] = "variant",
     draw: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw the table.")] = True,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Weigh the variants by quality, latency, cost, stability and coverage: which is first, and how sure is that."""
     from paretoken.analysis.selection import select as select_from

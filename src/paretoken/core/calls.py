@@ -23,6 +23,8 @@ FIRST_REPEAT = frozenset({"latency_s"})
 """Those whose quantiles are asked for: a mean over repeats would have shorter tails, so the first one stands."""
 CALL_FAILED = "failed"
 """Stands beside a score that lacks its value because a call failed: it is made again when failed calls are."""
+SCORING_FAILED = "scoring failed"
+"""How the reason of a score begins that lacks its value because the scorer failed."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
 
 

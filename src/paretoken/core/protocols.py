@@ -124,13 +124,17 @@ class ScoreItem:
         return tuple(text for text in (self.reference or "", *self.further_references) if text.strip())
 
 
+LARGEST_SCORE = 1e100
+"""Size up to which squares and sums of scores stay finite."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """One metric's value for one item.
 
     Attributes:
         value: None where there is none.
-        reason: Why there is none; of a value what is to be minded, e.g. that the text was cut.
+        reason: Why there is none; of a value a caution, e.g. that the text was cut.
         beside: Numbers by name that tell how far to trust the value, and are no metric: nothing is ranked by them.
     """
 

@@ -14,6 +14,12 @@ _ESCAPE = re.compile(
 )
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""Controls, and what Unicode calls default ignorable."""
+
 
 def well_formed(text: str) -> str:
     r"""The text with surrogate pairs joined, and halves that stand alone replaced by U+FFFD.
@@ -59,3 +65,12 @@ def comparable(text: str) -> str:
     Source: Unicode Standard Annex 15.
     """
     return unicodedata.normalize("NFC", text)
+
+
+def visible(text: str) -> str:
+    r"""The text without characters that no reader sees, such as a zero-width space, and without white space around it.
+
+    >>> visible("\u200b \ufeff"), visible("a\u200bb ")
+    ('', 'ab')
+    """
+    return (text if text.isascii() and text.isprintable() else _UNSEEN.sub("", text)).strip()

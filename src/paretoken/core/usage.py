@@ -89,19 +89,25 @@ class Rates:
     cached_per_mtok: Decimal | None = None
     cache_write_per_mtok: Decimal | None = None
     reasoning_per_mtok: Decimal | None = None
+    thinking_output_per_mtok: Decimal | None = None
+    """All output of a request that reasoned, where thinking is a mode with a rate of its own; then costs of several
+    requests do not add up to the cost of their summed usage."""
 
     def cost(self, usage: Usage) -> Decimal:
         """Cost of the tokens [USD], unrounded."""
         cached = self.input_per_mtok if self.cached_per_mtok is None else self.cached_per_mtok
         written = self.input_per_mtok if self.cache_write_per_mtok is None else self.cache_write_per_mtok
-        reasoning = self.output_per_mtok if self.reasoning_per_mtok is None else self.reasoning_per_mtok
+        output = self.output_per_mtok
+        if usage.reasoning_tokens and self.thinking_output_per_mtok is not None:
+            output = self.thinking_output_per_mtok
+        reasoning = output if self.reasoning_per_mtok is None else self.reasoning_per_mtok
         plain_input = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
         plain_output = usage.output_tokens - usage.reasoning_tokens
         total = (
             plain_input * self.input_per_mtok
             + usage.cached_tokens * cached
             + usage.cache_write_tokens * written
-            + plain_output * self.output_per_mtok
+            + plain_output * output
             + usage.reasoning_tokens * reasoning
         )
         return total / MTOK
@@ -114,7 +120,7 @@ class Rates:
     @property
     def dearest_output(self) -> Decimal:
         """The highest rate any output token can be billed at [USD per million tokens]."""
-        return max(self.output_per_mtok, self.reasoning_per_mtok or ZERO)
+        return max(self.output_per_mtok, self.reasoning_per_mtok or ZERO, self.thinking_output_per_mtok or ZERO)
 
 
 @dataclass(frozen=True, slots=True)

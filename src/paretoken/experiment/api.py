@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.core.calls import SCORING_FAILED
 from paretoken.core.clock import SystemClock
-from paretoken.core.errors import ParetokenError, SpecError
+from paretoken.core.errors import ParetokenError, ScoreError, SpecError
 from paretoken.core.trials import Record, RunInfo
 from paretoken.core.usage import ZERO
 from paretoken.experiment.archive import alone
@@ -20,8 +21,9 @@ from paretoken.experiment.findings import Findings, kept_findings, open_study_of
 from paretoken.experiment.forecast import Forecast, forecast
 from paretoken.experiment.notebook import complete, notebook_bar
 from paretoken.experiment.reach import recorded_difficulty
+from paretoken.experiment.rehearsal import try_scorers
 from paretoken.experiment.resolve import load_design
-from paretoken.experiment.runner import Ending, Judged, Progress, drive
+from paretoken.experiment.runner import PRECEDENCE, Ending, Judged, Progress, drive
 from paretoken.experiment.tally import predicted_body
 from paretoken.experiment.tracking import Trackers
 from paretoken.records import (
@@ -112,12 +114,22 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0, or the code of what stopped the run; 4 when a variant has no answer at all; 1 when a gate failed."""
-        if self.ending.error is not None:
-            return self.ending.error.exit_code
-        if any(s.n == s.n_failed for s in self.results.summaries):
+        """0, or the code of what stopped the run; 5 when a scorer failed, 4 when a variant has no answer at all.
+
+        1 when a gate failed.
+        """
+        codes = [] if self.ending.error is None else [self.ending.error.exit_code]
+        codes += [ScoreError.exit_code] if self.unscored else []
+        if not codes and any(s.n == s.n_failed for s in self.results.summaries):
             return 4
-        return 1 if self.failures else 0
+        return min(codes, key=PRECEDENCE.index) if codes else 1 if self.failures else 0
+
+    @property
+    def unscored(self) -> dict[str, str]:
+        """By metric why it is missing for an answer that its scorer failed on."""
+        missing = [by_metric.items() for summary in self.results.summaries for by_metric in [summary.missing]]
+        told = [(metric, reason) for items in missing for metric, reasons in items for reason in reasons]
+        return {metric: reason for metric, reason in told if reason.startswith(SCORING_FAILED)}
 
     @property
     def left_usd(self) -> Decimal | None:
@@ -143,6 +155,7 @@ def plan(path: str | Path, *, limit: int | None = None, clock: Clock | None = No
     async def count() -> Forecast:
         file = database_path(design.root)
         try:
+            await try_scorers(design)
             if design.plan["kind"] in RACING:
                 await design.look_ahead()
             if not file.is_file():
@@ -236,6 +249,7 @@ async def run_async(
                 outcome = Outcome(results, Ending("finished", latest.reason), progress, ZERO, gates, hold(results))
                 on_outcome(outcome)
                 return outcome
+            await try_scorers(design)
             if latest is None:
                 estimate = estimate or await forecast(design, database, clock)
                 found = {
@@ -324,6 +338,7 @@ async def _go_on(
     known = History(SqlJournal(database), info.id, without_errors=retry_errors)
     progress = _progress(design, len(known), ledger.spent(info.scope), known.judges_usd)
     progress.run, spent_before = info.id, progress.spent_usd
+    progress.cautions.extend(design.cautions)
 
     def tell(model: str, wait_s: float, why: str) -> None:
         if wait_s >= TOLD_WAIT_S:
@@ -332,6 +347,7 @@ async def _go_on(
 
     def on_call(record: Record) -> None:
         progress.count(record)
+        progress.cautions.extend(told for told in design.lessons() if told not in progress.cautions)
         on_progress(progress)
 
     def on_judged(response: Response | None, usd: Decimal) -> None:

@@ -23,6 +23,7 @@ from paretoken.records import (
     judges_usd,
     project_root,
     recover,
+    table_path,
 )
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def remove_run(reference: str) -> str:
         with alone(database.path.parent.parent, run.id), database.transaction():
             book.remove(run.id)
             SqlLedger(database, run.id).forget(run.scope)
+        table_path(database, run.id).unlink(missing_ok=True)
         return run.id
 
 

@@ -60,6 +60,7 @@ class Design:
         caps: Caps above the run's own.
         space: What variants may be.
         judges: Models that scorers ask, by id; they may be among `models`, too.
+        cautions: What is done otherwise than the spec says, in words.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Design:
     caps: tuple[Cap, ...]
     space: Space
     judges: Mapping[str, ModelDesign] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
     samples: Mapping[str, Sample] = field(init=False)
     labels: Mapping[str, str] = field(init=False)
     _known: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = field(init=False, default_factory=dict)
@@ -83,6 +85,11 @@ class Design:
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", {sample.id: sample for sample in self.dataset.samples})
         object.__setattr__(self, "labels", label_variants(self.variants))
+
+    def lessons(self) -> list[str]:
+        """What endpoints taught while they were asked, in words."""
+        dialects = ((id_, getattr(model.provider, "dialect", None)) for id_, model in self.asked.items())
+        return [f"{id_} {lesson}" for id_, dialect in dialects if dialect is not None for lesson in dialect.lessons]
 
     @property
     def searches(self) -> bool:

@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paretoken.core.calls import Attempt, Call, Score, paid_usd
-from paretoken.core.errors import BrokenBound, ProviderError
+from paretoken.core.calls import CALL_FAILED, SCORING_FAILED, Attempt, Call, Score, paid_usd
+from paretoken.core.errors import BrokenBound, ProviderError, ScoreError
 from paretoken.core.protocols import Comparing, Judging, ScoreItem
 from paretoken.core.trials import Record
 from paretoken.experiment.judging import JudgeModel
+from paretoken.experiment.rehearsal import checked_scores
 from paretoken.gateway.onion import Backoff, HoldGate, Limits, Window, build_onion
 from paretoken.pricing import PriceBook
 from paretoken.records import SqlCache, SqlJournal, SqlLedger
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from decimal import Decimal
 
-    from paretoken.core.calls import Entry, Response
+    from paretoken.core.calls import Entry, Origin, Response
     from paretoken.core.protocols import ChatModel, Clock, Scored, Scorer
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from paretoken.records.codec import Content
 
 RECORDED_TIMEOUT_S = 60.0
+MOST_UNSCORED = 3
+"""First answers that a scorer may fail on without scoring any; one more, and the run stops."""
 
 
 class Engine:
@@ -74,6 +77,8 @@ class Engine:
         self._known = known
         self._at_once = [scorer for scorer in scorers if not isinstance(scorer, Comparing)]
         self._at_the_end = [scorer for scorer in scorers if isinstance(scorer, Comparing)]
+        self._proven: set[tuple[str, ...]] = set()
+        self._waiting: dict[tuple[str, ...], list[Score]] = {}
         self._answers: dict[tuple[str, int], list[tuple[Record, Response]]] = {}
         self._scopes = tuple(dict.fromkeys(cap.scope for cap in caps))
 
@@ -113,7 +118,7 @@ class Engine:
         """A judge with its model, through the same layers and caps as every call; any other scorer as it is."""
         if not isinstance(scorer, Judging):
             return scorer
-        model = JudgeModel(self._onions[scorer.model], self._design.judges[scorer.model].base_url, on_judged)
+        model = JudgeModel(self._onions[scorer.model], self._design.judges[scorer.model], on_judged)
         return scorer.asking(model, quotes=self._design.spec.store.content == "full")
 
     async def execute(self, trial: Trial) -> list[Record]:
@@ -148,7 +153,7 @@ class Engine:
         ]
 
     async def compare_answers(self) -> None:
-        """Let scorers that compare models score every answer; all answers are there.
+        """Let scorers that compare models score every answer; all answers are there, and no other score will come.
 
         Raises:
             ScoreError: A scorer refuses.
@@ -160,6 +165,9 @@ class Engine:
                 others = tuple(other.text for r, other in answers if r.call.request.model != model)
                 items.append((record, replace(self._item(record, response), others=others)))
         await self._score(self._at_the_end, items)
+        for waiting in self._waiting.values():
+            self._journal.append(waiting)
+        await self._journal.committed()
 
     async def _answer(self, variant: Variant, cell: Cell) -> tuple[Record, Response | None]:
         key = (cell.sample, variant.id, cell.repeat)
@@ -194,27 +202,46 @@ class Engine:
     async def _score(
         self, scorers: Sequence[Scorer], items: Sequence[tuple[Record, ScoreItem]]
     ) -> dict[tuple[str, int], dict[str, Score]]:
-        """Scores by (sample, repeat) and metric, written to the journal together, also those beside a failure."""
+        """Scores by (sample, repeat) and metric, written to the journal together, also those beside a failure.
+
+        An answer that a scorer fails on has a missing value. One that has failed on the first answers and scored none
+        stops the run, and they stay unscored.
+        """
         if not items or not scorers:
             return {}
         batches = await asyncio.gather(*(_outcomes(scorer, [item for _, item in items]) for scorer in scorers))
         written: list[Score] = []
-        out: dict[tuple[str, int], dict[str, Score]] = {}
+        missing: list[Score] = []
         failures: list[BaseException] = []
         for scorer, batch in zip(scorers, batches, strict=True):
+            waiting = self._waiting.setdefault(scorer.metrics, [])
             for (record, _), values in zip(items, batch, strict=True):
-                if isinstance(values, BaseException):
+                origin = record.call.origin
+                if isinstance(values, ScoreError):
+                    missing += (unscored := _unscored(scorer, origin, values))
+                    waiting += unscored
+                    if scorer.metrics not in self._proven and len(waiting) > MOST_UNSCORED * len(scorer.metrics):
+                        failures.append(values)
+                elif isinstance(values, BaseException):
                     failures.append(values)
-                    continue
-                for scored in values:
-                    score = Score(record.call.origin, scorer.name, scored.metric, scored.value, scored.reason,
-                                  scorer.provenance, scored.beside)  # fmt: skip
-                    out.setdefault((record.sample, record.repeat), {})[scored.metric] = score
-                    written.append(score)
+                else:
+                    self._proven.add(scorer.metrics)
+                    written += [
+                        Score(origin, scorer.name, s.metric, s.value, s.reason, scorer.provenance, s.beside)
+                        for s in values
+                    ]
+            if scorer.metrics in self._proven:
+                written += waiting
+                waiting.clear()
         self._journal.append(written)
         await self._journal.committed()
         if failures:
             raise failures[0]
+        asked = {record.call.origin for record, _ in items}
+        out: dict[tuple[str, int], dict[str, Score]] = {}
+        for score in (*missing, *written):
+            if score.origin in asked:
+                out.setdefault((score.origin.sample, score.origin.repeat), {})[score.metric] = score
         return out
 
     def _item(self, record: Record, response: Response) -> ScoreItem:
@@ -248,13 +275,26 @@ class _Flights(SqlJournal):
 
 
 async def _outcomes(scorer: Scorer, items: Sequence[ScoreItem]) -> list[list[Scored] | BaseException]:
-    """Scores of each item, or what went wrong. A judge is paid item by item: what stops one is not the others' loss."""
-    batches = [[item] for item in items] if isinstance(scorer, Judging) else [items]
-    outcomes = await asyncio.gather(*(scorer.score(batch) for batch in batches), return_exceptions=True)
+    """Scores of each item, or what went wrong.
+
+    A judge is paid item by item, and of a batch that another scorer fails on every item is tried alone: what stops one
+    is not the others' loss.
+    """
+    if not isinstance(scorer, Judging):
+        try:
+            return list(await checked_scores(scorer, items))
+        except ScoreError as error:
+            if len(items) == 1:
+                return [error]
+    alone = await asyncio.gather(*(checked_scores(scorer, [item]) for item in items), return_exceptions=True)
+    return [outcome if isinstance(outcome, BaseException) else outcome[0] for outcome in alone]
+
+
+def _unscored(scorer: Scorer, origin: Origin, error: ScoreError) -> list[Score]:
+    reason = f"{SCORING_FAILED}: {error}"
     return [
-        row
-        for batch, outcome in zip(batches, outcomes, strict=True)
-        for row in ([outcome] * len(batch) if isinstance(outcome, BaseException) else outcome)
+        Score(origin, scorer.name, metric, None, reason, scorer.provenance, {CALL_FAILED: 1.0})
+        for metric in scorer.metrics
     ]
 
 

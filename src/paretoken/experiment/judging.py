@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paretoken.core.calls import paid_usd
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from paretoken.core.calls import Request, Response
     from paretoken.core.protocols import ChatModel
+    from paretoken.experiment.model_design import ModelDesign
 
 
 class JudgeModel:
@@ -21,17 +21,19 @@ class JudgeModel:
 
     Args:
         inner: The gateway's outermost layer.
-        base_url: Endpoint of the model.
+        model: How it is reached, and the parameters that its entry names.
         on_call: Called after every call with its answer, None if it failed, and what was paid for it [USD].
     """
 
-    def __init__(self, inner: ChatModel, base_url: str, on_call: Callable[[Response | None, Decimal], None]) -> None:
-        self._inner, self._base_url, self._on_call = inner, base_url, on_call
+    def __init__(
+        self, inner: ChatModel, model: ModelDesign, on_call: Callable[[Response | None, Decimal], None]
+    ) -> None:
+        self._inner, self._model, self._on_call = inner, model, on_call
 
     async def generate(self, request: Request) -> Response:
         """Answer through the gateway."""
         try:
-            response = await self._inner.generate(replace(request, base_url=self._base_url))
+            response = await self._inner.generate(self._model.addressed(request))
         except ProviderError as error:
             self._on_call(None, paid_usd(error.attempts))
             raise

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from paretoken.core.params import as_param
 from paretoken.experiment.spec import ReplaySpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from paretoken.core.calls import Request
     from paretoken.core.protocols import Provider
     from paretoken.core.usage import Price
     from paretoken.experiment.spec import ModelSpec
@@ -33,6 +35,13 @@ class ModelDesign:
     entry: ModelSpec | ReplaySpec
     base_url: str = ""
 
+    def addressed(self, request: Request) -> Request:
+        """A request with the endpoint and the parameters of the model's entry in the spec."""
+        own = {name: as_param(value) for name, value in getattr(self.entry, "params", {}).items()}
+        temperature = own.pop("temperature", request.temperature)
+        params = tuple(sorted({**own, **dict(request.params)}.items()))
+        return replace(request, base_url=self.base_url, temperature=float(cast("float", temperature)), params=params)
+
     def body(self, folder: Path) -> dict[str, Any]:
         """As the lock has it; of recorded answers with the hash of their file, for other answers are another run.
 
@@ -40,6 +49,8 @@ class ModelDesign:
             folder: What the file's path is relative to.
         """
         known = {"price": _price_body(self.price), "recorded": self.provider.recorded, "base_url": self.base_url}
+        if params := getattr(self.entry, "params", None):
+            known["params"] = params
         if isinstance(self.entry, ReplaySpec):
             file = folder / self.entry.replay
             known["recording"] = _file_hash(file, file.stat().st_mtime_ns)

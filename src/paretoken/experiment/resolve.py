@@ -17,6 +17,8 @@ from paretoken.experiment.archive import find_root
 from paretoken.experiment.budgets import load_caps
 from paretoken.experiment.design import Design
 from paretoken.experiment.model_design import ModelDesign
+from paretoken.experiment.names import check_names
+from paretoken.experiment.own_temperature import fit_temperature
 from paretoken.experiment.resolve_judges import check_judges, judge_entries, judging
 from paretoken.experiment.resolve_race import QUANTILE, enumerate_space, raced, resolve_race
 from paretoken.experiment.resolve_scorers import check_columns, check_comparing, resolve_scorers
@@ -81,10 +83,13 @@ def load_design(
     models = _models([(("models", i), entry) for i, entry in enumerate(entries)], folder, source, clock)
     judges = _models(judge_entries(scorers, models, source), folder, source, clock)
     judges |= {scorer.model: models[scorer.model] for scorer in judging(scorers).values() if scorer.model in models}
-    check_columns(scorers, entries, dataset, folder, source)
+    check_columns(spec, scorers, entries, dataset, folder, source)
     check_judges(scorers, judges, entries, dataset, spec, folder, source)
-    space = parse_space(spec.space, list(prompts), list(models), source)
+    own = {entry.id: entry.params for entry in entries if isinstance(entry, ModelSpec) and entry.params}
+    space = parse_space(spec.space, list(prompts), list(models), source, own)
+    space, cautions = fit_temperature(space, models, source)
     _check_bound(space, models, source)
+    check_names(spec, scorers, prompts, source)
     objectives, dropped = _objectives(spec, scorers, models, source)
     if raced(spec) is not None:
         plan, tried = resolve_race(spec, space, objectives, scorers, dataset, source)
@@ -104,7 +109,7 @@ def load_design(
     caps = load_caps(root, spec.experiment, spec.tags)
     design = Design(
         source.path, root, spec, dataset, prompts, models, scorers, tuple(tried), plan, objectives, dropped, caps,
-        space, judges,
+        space, judges, cautions,
     )  # fmt: skip
     for prompt in prompts.values():
         prompt.render(dataset.template_values(dataset.samples[0]))

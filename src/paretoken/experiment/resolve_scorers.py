@@ -15,7 +15,7 @@ from paretoken.experiment.spec import ReplaySpec
 from paretoken.scoring.function import is_metric, load_metric, make_scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from paretoken.core.protocols import Scorer
@@ -65,6 +65,11 @@ def resolve_scorers(spec: Spec, dataset: Dataset, source: Source) -> tuple[Score
     return tuple(scorers)
 
 
+def places_of_scorers(entries: Sequence[str | dict[str, Any]]) -> list[int]:
+    """For every scorer that `resolve_scorers` makes, the place of its entry in the spec."""
+    return [i for i, _ in _with_facts(entries)]
+
+
 def _with_facts(entries: Sequence[str | dict[str, Any]]) -> list[tuple[int, str | dict[str, Any]]]:
     """The entries with their places in the spec, and `facts` beside BERTScore, which is blind to what they see.
 
@@ -102,7 +107,7 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
     if isinstance(argument, dict) and (not argument or set(argument) & set(accepted)):
         keywords = {**argument, **keywords}
         argument = None
-    elif isinstance(argument, dict) and (near := get_close_matches(str(next(iter(argument))), accepted, n=1)):
+    elif isinstance(argument, dict) and all(near := [_near(key, accepted) for key in argument]):
         raise SpecError(f"scorer {name!r} has no option {next(iter(argument))!r}.", fix=f"Did you mean {near[0]!r}?")
     keywords = {**{name: value for name, value in told.items() if name in accepted}, **keywords}
     positional = [] if argument is None else [argument]
@@ -113,6 +118,11 @@ def _scorer(entry: str | dict[str, Any], told: Mapping[str, Any]) -> Scorer:
         fix = f"It takes: {takes}." if takes else "It takes no arguments."
         raise SpecError(f"scorer {name!r}: {error}.", fix=fix) from error
     return cast("Scorer", factory(*positional, **keywords))
+
+
+def _near(key: str, accepted: Iterable[str]) -> str:
+    """The option that a key may mean; empty for none, and for a key that cannot be an option, as $schema."""
+    return next(iter(get_close_matches(key, accepted, n=1)), "") if key.isidentifier() else ""
 
 
 def _by_name(name: str, argument: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,18 +153,22 @@ def check_comparing(
 
 
 def check_columns(
+    spec: Spec,
     scorers: tuple[Scorer, ...],
     entries: Sequence[ModelSpec | ReplaySpec],
     dataset: Dataset,
     folder: Path,
     source: Source,
 ) -> None:
-    """A recorded score must stand in a column of the dataset or, if all answers are recorded, beside them."""
+    """What scorers read must stand in a column of the dataset or, if all answers are recorded, beside them."""
     from paretoken.models.replay import replay_columns
+
+    places = places_of_scorers(spec.scorers)
 
     files = [folder / entry.replay for entry in entries if isinstance(entry, ReplaySpec)]
     known = [*dataset.columns, *(column for file in files for column in replay_columns(file))]
-    for i, scorer in enumerate(scorers):
-        if scorer.name == "column" and scorer.metrics[0] not in known:
-            raise source.error(f"no column {scorer.metrics[0]!r} is recorded.", "scorers", i,
-                               fix=suggest(scorer.metrics[0], dict.fromkeys(known)))  # fmt: skip
+    for i, scorer in zip(places, scorers, strict=True):
+        for column in scorer.metrics if scorer.name == "column" else getattr(scorer, "reads", ()):
+            if column not in known:
+                raise source.error(f"no column {column!r} is recorded.", "scorers", i,
+                                   fix=suggest(column, dict.fromkeys(known)))  # fmt: skip

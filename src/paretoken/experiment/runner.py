@@ -59,6 +59,7 @@ class Progress:
         judges: Calls of judges, which are none of the above but in the money.
         unanswered: Calls that were sent now and have neither answer nor error: the run stopped before.
         waiting: What is waited for, in words; empty while calls go out.
+        cautions: What is done otherwise than the spec says, in words; endpoints may add to it.
         run: The run's id, once it is known.
         board: Gives what a race knows of the variants that are left; None for other plans.
     """
@@ -75,6 +76,7 @@ class Progress:
     board: Callable[[], list[BoardRow]] | None = None
     unanswered: int = 0
     waiting: str = ""
+    cautions: list[str] = field(default_factory=list)
     run: str = ""
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import SpecError
+from paretoken.core.params import as_param, sent_value
 from paretoken.core.registry import suggest
 from paretoken.core.trials import Variant, label_variants
 from paretoken.experiment.spec import MOST_TOKENS, OWN_FIELDS, is_number
@@ -126,9 +127,11 @@ class Space:
 
     Attributes:
         dimensions: Prompt and model first, then every parameter after those that its condition names.
+        own: Parameters that a model always has, by its id.
     """
 
     dimensions: tuple[Dimension, ...]
+    own: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
 
     @cached_property
     def varying(self) -> frozenset[str]:
@@ -177,7 +180,7 @@ class Space:
             if d.exists(chosen):
                 value = pick(d) if d.varies else d.choices[0]
                 chosen[d.name] = d.values.snap(cast("float", value)) if isinstance(d.values, Interval) else value
-        return _variant(chosen)
+        return self._variant(chosen)
 
     def chosen(self, variant: Variant) -> dict[str, Scalar]:
         """What was chosen to make a variant, by dimension: `build` of it gives the variant again."""
@@ -189,7 +192,7 @@ class Space:
 
         def extend(i: int, chosen: dict[str, Scalar]) -> Iterator[Variant]:
             if i == len(self.dimensions):
-                yield _variant(chosen)
+                yield self._variant(chosen)
             elif not (d := self.dimensions[i]).exists(chosen):
                 yield from extend(i + 1, chosen)
             else:
@@ -246,21 +249,27 @@ class Space:
             for _ in range(most):
                 yield self.build(lambda d: _draw(d, rng))
 
+    def _variant(self, chosen: Mapping[str, Scalar]) -> Variant:
+        params = {**self.own.get(str(chosen["model"]), {}), **chosen}
+        prompt, model = str(params.pop("prompt")), str(params.pop("model"))
+        return Variant(prompt, model, tuple(sorted(params.items())))
+
     @cached_property
     def _every(self) -> tuple[Variant, ...]:
         return tuple(self.points())
-
-
-def _variant(chosen: Mapping[str, Scalar]) -> Variant:
-    params = sorted((name, value) for name, value in chosen.items() if name not in ("prompt", "model"))
-    return Variant(str(chosen["prompt"]), str(chosen["model"]), tuple(params))
 
 
 def _draw(d: Dimension, rng: random.Random) -> Scalar:
     return d.values.draw(rng) if isinstance(d.values, Interval) else rng.choice(d.values)
 
 
-def parse_space(space: Mapping[str, Any], prompts: Sequence[str], models: Sequence[str], source: Source) -> Space:
+def parse_space(
+    space: Mapping[str, Any],
+    prompts: Sequence[str],
+    models: Sequence[str],
+    source: Source,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Space:
     """The space of a spec.
 
     Args:
@@ -268,32 +277,42 @@ def parse_space(space: Mapping[str, Any], prompts: Sequence[str], models: Sequen
         prompts: Prompt ids.
         models: Model ids.
         source: Where complaints point.
+        own: `params:` of models as they are written, by id.
 
     Raises:
         SpecError: A parameter is misspelt, may not be chosen, or has values or a condition that cannot be.
     """
-    own = [Dimension("prompt", tuple(prompts)), Dimension("model", tuple(models))]
+    base = [Dimension("prompt", tuple(prompts)), Dimension("model", tuple(models))]
     parsed = [Dimension(name, _values(name, value, source)) for name, value in space.items()]
     for d in parsed:
         _check(d, source)
-    known = {d.name: d for d in (*own, *parsed)}
+    of_models = {id_: {name: as_param(value) for name, value in params.items()} for id_, params in (own or {}).items()}
+    _check_own(of_models, parsed, source)
+    known = {d.name: d for d in (*base, *parsed)}
     conditional = [
         Dimension(d.name, d.values, _when(d.name, space[d.name]["when"], known, source))
         if isinstance(space[d.name], dict) and "when" in space[d.name]
         else d
         for d in parsed
     ]
-    return Space((*own, *_in_order(conditional, source)))
+    return Space((*base, *_in_order(conditional, source)), of_models)
 
 
 def _values(name: str, value: Any, source: Source) -> tuple[Scalar, ...] | Interval:
+    takes_objects = name not in KNOWN or name == "stop"
+    _check_text(name, value, source)
     if isinstance(value, list):
-        if len(value) != 2 or not all(map(is_number, value)):
+        is_pair = len(value) == 2 and all(map(is_number, value))
+        if takes_objects and not is_pair:
+            return (as_param(value),)
+        if not is_pair:
             raise source.error("this is no interval.", "space", name,
                                fix=f"Write {{choices: {value}}} for a set of values.")  # fmt: skip
         return _interval(name, {"low": value[0], "high": value[1]}, source)
     if not isinstance(value, dict):
         return (value,)
+    if takes_objects and not any(get_close_matches(key, _KEYS, n=1, cutoff=0.8) for key in value):
+        return (as_param(value),)
     for key in value:
         if key not in _KEYS:
             raise source.error(f"unknown key {key!r}.", "space", name, key, fix=suggest(key, _KEYS))
@@ -301,10 +320,36 @@ def _values(name: str, value: Any, source: Source) -> tuple[Scalar, ...] | Inter
     if {"low", "high"} <= set(given) and "choices" not in given:
         return _interval(name, given, source)
     values = given.get("choices")
-    if len(given) > 1 or not isinstance(values, list) or not values or any(isinstance(v, (list, dict)) for v in values):
+    nested = isinstance(values, list) and any(isinstance(v, (list, dict)) for v in values)
+    if len(given) > 1 or not isinstance(values, list) or not values or (nested and not takes_objects):
         raise source.error("this is neither a value, a set of values nor an interval.", "space", name,
                            fix="Write a value, {choices: [a, b]}, or [lowest, highest].")  # fmt: skip
-    return tuple(values)
+    for v in values:
+        _check_text(name, v, source)
+    return tuple(map(as_param, values))
+
+
+def _check_text(name: str, value: Any, source: Source) -> None:
+    if isinstance(value, str) and isinstance(sent_value(value), (dict, list)):
+        raise source.error("this is text that reads like an object or a list.", "space", name,
+                           fix="Write it without quotes: it is sent as what it is.")  # fmt: skip
+
+
+def _check_own(own: Mapping[str, Mapping[str, Scalar]], chosen: Sequence[Dimension], source: Source) -> None:
+    """Parameters of models can be sent, and nothing else sets them."""
+    for id_, params in own.items():
+        place = ("models", next((i for i, m in enumerate(source.data["models"]) if m.get("id") == id_), 0), "params")
+        for name, value in params.items():
+            if name in ("prompt", "model", "max_tokens", "seed", "edits") or name in FIXED_FIELDS - {"temperature"}:
+                raise source.error(f"{name!r} is no parameter of a model.", *place, name,
+                                   fix="Give it under `space`, if it can be chosen.")  # fmt: skip
+            if any(d.name == name for d in chosen):
+                raise source.error(f"{name!r} is chosen under `space`, too.", *place, name,
+                                   fix="Say it once; `when: {model: ...}` limits a choice to some models.")  # fmt: skip
+            try:
+                _check(Dimension(name, (value,)), source)
+            except SpecError as error:
+                raise source.error(error.problem, *place, name, fix=error.fix) from error
 
 
 def _interval(name: str, given: Mapping[str, Any], source: Source) -> Interval:
@@ -343,8 +388,10 @@ def _check(d: Dimension, source: Source) -> None:
     if name == "prompt" or (name not in OWN_FIELDS and name in FIXED_FIELDS):
         raise source.error(f"{name!r} cannot be chosen: it is set by the experiment, or would break the bound of "
                            "a call's cost.", "space", name)  # fmt: skip
+    if name == "extra_body":
+        _check_extra(d, source)
     for i, value in enumerate(values):
-        if any(value == other or str(value) == str(other) for other in values[:i]):
+        if any(value == other or _texts(value) & _texts(other) for other in values[:i]):
             raise source.error(f"the choice {value!r} stands twice.", "space", name)
     for value in (d.values.low, d.values.high) if isinstance(d.values, Interval) else values:
         if name == "edits":
@@ -364,6 +411,22 @@ def _check(d: Dimension, source: Source) -> None:
             raise source.error(f"temperature must be a number from 0 to 2, not {value!r}.", "space", "temperature")
 
 
+def _check_extra(d: Dimension, source: Source) -> None:
+    for value in map(sent_value, d.choices):
+        if not isinstance(value, dict):
+            raise source.error("extra_body must be an object: its keys are sent beside the request's own.", "space",
+                               d.name, fix="Write extra_body: {top_k: 20}.")  # fmt: skip
+        for key in value:
+            if key in FIXED_FIELDS:
+                raise source.error(f"{key!r} cannot be set in extra_body: it is set by the experiment, or would break "
+                                   "the bound of a call's cost.", "space", d.name, key)  # fmt: skip
+
+
+def _texts(value: Scalar) -> set[str]:
+    """How a value may be written."""
+    return {str(value), str(value).lower()} if isinstance(value, bool) else {str(value)}
+
+
 def _when(
     name: str, given: Any, known: Mapping[str, Dimension], source: Source
 ) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
@@ -380,7 +443,7 @@ def _when(
                                fix=f"Give {on} choices.")  # fmt: skip
         names = {v: str(v).partition("@")[0] if on == "prompt" else v for v in known[on].choices}
         found: list[Scalar] = []
-        for value in wanted if isinstance(wanted, list) else [wanted]:
+        for value in map(as_param, wanted if isinstance(wanted, list) else [wanted]):
             meant = [v for v in names if value in (v, names[v])]
             if not meant:
                 raise source.error(f"{value!r} is no value of {on!r}.", *where, on,

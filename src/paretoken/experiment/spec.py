@@ -115,6 +115,7 @@ class ModelSpec(Strict):
     price: PriceSpec | None = None
     base_url: str = ""
     api_key_env: str = ""
+    params: dict[str, Any] = {}
     limits: LimitsSpec = LimitsSpec()
     timeout_s: float = Field(120.0, gt=0)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from paretoken.core.calls import Message, Request, Response
 from paretoken.core.errors import BadResponse, ProviderError, Refused, Unavailable
+from paretoken.core.params import sent_value
 from paretoken.core.text import well_formed
 from paretoken.models.endings import joined, read_ending, read_text
 from paretoken.models.estimate import estimate_usage
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 FIXED_FIELDS = frozenset({
     "model", "messages", "max_tokens", "max_completion_tokens", "n_predict", "temperature", "seed", "tools",
-    "response_format", "stream", "stream_options", "n", "best_of", "edits",
+    "response_format", "stream", "stream_options", "n", "best_of", "edits", "models",
 })  # fmt: skip
 """What `params` may not set: it has a field of its own, or would break the bound of a call's cost."""
 
@@ -41,8 +42,15 @@ def write_body(request: Request) -> dict[str, Any]:
     for name, value in request.params:
         if name in FIXED_FIELDS:
             raise Refused(f"parameter {name!r} cannot be set in `params`: it is a field of the request or unbounded")
-        if value is not None:
-            body[name] = value
+        if value is None:
+            continue
+        sent = sent_value(value)
+        if name != "extra_body" or not isinstance(sent, dict):
+            body[name] = sent
+        elif fixed := FIXED_FIELDS & sent.keys():
+            raise Refused(f"`extra_body` may not hold {min(fixed)!r}: it is a field of the request or unbounded")
+        else:
+            body.update(sent)
     for name, text in (("tools", request.tools), ("response_format", request.response_format)):
         if text is not None:
             try:

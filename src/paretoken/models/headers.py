@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 """Nobody asks to wait for longer: a larger number is a time, or a mistake [s]."""
-_UNITS_S = {"d": DAY_S, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "sec": 1.0, "ms": 0.001}
-_UNIT = r"(ms|min|sec|[dhms])"
-_IN_WORDS = re.compile(rf"(?:try again|retry|wait)[^.\n]{{0,40}}?\b((?:[\d.]+\s*{_UNIT}\w*\s*)+)", re.IGNORECASE)
+_UNITS_S = {"d": DAY_S, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
+_UNIT = (
+    r"(?:(?:(ms)(?:ecs?)?|(d)(?:ays?)?|(h)(?:ours?|rs?)?|(m)(?:in(?:ute)?s?)?|(s)(?:ec(?:ond)?s?)?)(?![a-z])"
+    r"|(秒|分钟|小时))"
+)
+_PART = rf"\d+(?:\.\d+)?\s*{_UNIT}"
+_IN_WORDS = re.compile(rf"\b(?:try again|retry|wait)\b[^.\n]{{0,40}}?\b((?:{_PART}\s*)+)", re.IGNORECASE)
+_IN_CHINESE = re.compile(rf"((?:{_PART}\s*)+)之?后", re.IGNORECASE)
 LIMITED = "x-ratelimit-remaining-requests"
 
 
@@ -33,7 +38,7 @@ def retry_after_s(headers: Mapping[str, str], now: datetime, said: str = "") -> 
         return min(milliseconds / 1000, DAY_S)
     if (asked := wait_s(headers.get("retry-after") or "", now)) is not None:
         return asked
-    words = _IN_WORDS.search(said)
+    words = _IN_WORDS.search(said) or _IN_CHINESE.search(said)
     return wait_s(words[1], now) if words else None
 
 
@@ -72,12 +77,14 @@ def _number(text: str | None) -> float | None:
 
 
 def _duration_s(text: str) -> float | None:
-    """`6m0s`, `120ms`, `20 seconds` or `PT1M30S` [s]."""
-    text = text.lower().removeprefix("pt")
-    if not re.fullmatch(rf"([\d.]+\s*{_UNIT}[a-z]*\s*)+", text):
+    """`6m0s`, `120ms`, `20 seconds`, `20 秒` or `P1DT2H30M` [s]."""
+    text = text.lower()
+    if text.startswith("p"):
+        text = text[1:].replace("t", "", 1)
+    if not re.fullmatch(rf"(?:{_PART}\s*)+", text):
         return None
-    parts = [(_number(number), unit) for number, unit in re.findall(rf"([\d.]+)\s*{_UNIT}", text)]
-    return sum((number or 0.0) * _UNITS_S[unit] for number, unit in parts)
+    found = re.finditer(rf"(\d+(?:\.\d+)?)\s*{_UNIT}", text)
+    return sum(float(part[1]) * _UNITS_S[next(filter(None, part.groups()[1:]))] for part in found)
 
 
 def read_rate_limit(headers: Mapping[str, str], now: datetime) -> RateLimit | None:

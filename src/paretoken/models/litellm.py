@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from paretoken.core.errors import ProviderError, SpecError, Timeout, Unavailable
+from paretoken.core.keys import hider
 from paretoken.models.chat_format import read_reply, write_body
 from paretoken.models.failures import failure
 from paretoken.models.headers import retry_after_s
@@ -31,7 +32,7 @@ class LitellmChat:
     recorded = False
 
     def __init__(self, config: ProviderConfig, clock: Clock, key: str | None) -> None:
-        self._config, self._clock, self._key = config, clock, key
+        self._config, self._clock, self._key, self._hide = config, clock, key, hider([key or ""])
 
     async def generate(self, request: Request) -> Response:
         """Answer through litellm.
@@ -56,10 +57,11 @@ class LitellmChat:
             raise self._error(error) from None
         latency_s = self._clock.monotonic() - started_s
         try:
-            return read_reply(reply.model_dump(), request, latency_s=latency_s)
+            answer = read_reply(reply.model_dump(), request, latency_s=latency_s)
         except ProviderError as error:
-            error.args = (f"{config.id}: {error}",)
+            error.args = (self._hide(f"{config.id}: {error}"),)
             raise
+        return replace(answer, text=self._hide(answer.text))
 
     async def count_tokens(self, request: Request) -> int | None:
         """Unknown: the tokeniser is elsewhere."""
@@ -69,7 +71,7 @@ class LitellmChat:
         """Nothing to give back: litellm keeps its clients for the whole process."""
 
     def _error(self, error: Exception) -> ProviderError:
-        said = str(error).replace(self._key, "***") if self._key else str(error)
+        said = self._hide(str(error))
         message = f"{self._config.id}: {type(error).__name__}: {said}"
         status = getattr(error, "status_code", None)
         if type(error).__name__ == "Timeout" or isinstance(error, TimeoutError):

@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from dataclasses import dataclass, replace
 from io import BytesIO
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from paretoken.core.errors import BadResponse, ProviderError, SpecError, Timeout, Unavailable
+from paretoken.core.errors import BadResponse, ProviderError, Refused, SpecError, Timeout, Unavailable
+from paretoken.core.keys import hider
 from paretoken.core.registry import suggest
 from paretoken.models.chat_format import has_text, join_chunks, read_reply, write_body
+from paretoken.models.dialect import Dialect
 from paretoken.models.events import parse, read_events
 from paretoken.models.failures import failure, read_error
 from paretoken.models.headers import LIMITED, read_rate_limit, retry_after_s
 from paretoken.models.options import read_options
+from paretoken.models.proxies import find_proxy, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,16 +38,14 @@ class Preset:
     Attributes:
         base_url: Where its API is, without `/chat/completions`.
         key_env: Environment variable that holds the key by convention; None for servers that need none.
-        reasoning: Names of models that take `max_completion_tokens` and no temperature.
     """
 
     base_url: str
     key_env: str | None = None
-    reasoning: re.Pattern[str] | None = None
 
 
 PRESETS = {
-    "openai": Preset("https://api.openai.com/v1", "OPENAI_API_KEY", re.compile(r"o\d|gpt-([5-9]|\d\d)")),
+    "openai": Preset("https://api.openai.com/v1", "OPENAI_API_KEY"),
     "deepseek": Preset("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     "dashscope": Preset("https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"),
     "zhipu": Preset("https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY"),
@@ -71,9 +69,11 @@ class HttpOptions:
 
     Attributes:
         stream: Ask for the answer piece by piece, which gives the time to the first token.
+        reasoning: Whether the model takes `max_completion_tokens` and no temperature; None is by its name.
     """
 
     stream: bool = False
+    reasoning: bool | None = None
 
 
 class HttpChat:
@@ -83,21 +83,32 @@ class HttpChat:
     recorded = False
 
     def __init__(self, config: ProviderConfig, clock: Clock, preset: Preset, base_url: str, key: str) -> None:
-        self._clock, self._key = clock, key
+        self._clock, self._key, self._hide = clock, key, hider([key])
         self._id, self._model, self._timeout_s = config.id, config.name, config.timeout_s
         self._url = f"{base_url}/chat/completions"
-        self._stream = read_options(config, HttpOptions).stream
-        self._reasoning = bool(preset.reasoning and preset.reasoning.match(config.name))
+        self._proxy = find_proxy(self._url)
+        self._via = f" through the proxy {urlsplit(self._proxy).netloc.rpartition('@')[2]}" if self._proxy else ""
+        options = read_options(config, HttpOptions)
+        self._stream = options.stream
+        self.dialect = Dialect(config.name, of_openai=preset is PRESETS["openai"], reasoning=options.reasoning)
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
 
     async def generate(self, request: Request) -> Response:
-        """Send the request once and read the whole answer.
+        """Send the request and read the whole answer; once more if a refusal, which costs nothing, said how.
 
         Raises:
             ProviderError: No usable answer.
         """
-        streaming = self._stream and request.tools is None
-        body = self._body(request, streaming)
+        while True:
+            body = self._body(request)
+            try:
+                return await self._send(request, body)
+            except Refused as error:
+                if not self.dialect.learn(body, str(error)) or self._body(request) == body:
+                    raise
+
+    async def _send(self, request: Request, said: dict[str, Any]) -> Response:
+        streaming, body = "stream" in said, _to_json(said).encode()
         session = self._sessions.get(asyncio.get_running_loop()) or self._connect()
         ttft_s = None
         started_s = self._clock.monotonic()
@@ -114,8 +125,12 @@ class HttpChat:
                 else:
                     whole = parse(await reply.read(), reply.content_type)
                 latency_s = self._clock.monotonic() - started_s
+        except aiohttp.ClientHttpProxyError as error:
+            raise Unavailable(
+                f"{self._id}: the proxy refuses: {error.status} {error.message}", billing="none"
+            ) from error
         except aiohttp.ClientConnectorError as error:
-            raise Unavailable(f"{self._id}: cannot connect: {error}", billing="none") from error
+            raise Unavailable(f"{self._id}: cannot connect{self._via}: {error}", billing="none") from error
         except aiohttp.ConnectionTimeoutError as error:
             raise Timeout(f"{self._id}: cannot connect in time", billing="none") from error
         except TimeoutError as error:
@@ -133,7 +148,8 @@ class HttpChat:
             raise
         if LIMITED in headers:
             answer = replace(answer, rate_limit=read_rate_limit(headers, self._clock.now()))
-        return answer
+        hidden = self._hide(answer.text)
+        return answer if hidden == answer.text else replace(answer, text=hidden)
 
     async def _read_stream(
         self, content: aiohttp.StreamReader, started_s: float
@@ -164,16 +180,13 @@ class HttpChat:
         if session is not None:
             await session.close()
 
-    def _body(self, request: Request, streaming: bool) -> bytes:
+    def _body(self, request: Request) -> dict[str, Any]:
         body = write_body(request)
         body["model"] = self._model
-        if self._reasoning:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-            if not request.temperature:
-                del body["temperature"]  # these models refuse 0 and have no greedy mode
-        if streaming:
+        self.dialect.apply(body)
+        if self._stream and request.tools is None:
             body["stream"], body["stream_options"] = True, {"include_usage": True}
-        return _to_json(body).encode()
+        return body
 
     def _connect(self) -> aiohttp.ClientSession:
         headers = {"Content-Type": "application/json", "User-Agent": "paretoken"}
@@ -183,7 +196,7 @@ class HttpChat:
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
-            proxy=_proxy(self._url),
+            proxy=self._proxy,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s)),
         )
         self._sessions[asyncio.get_running_loop()] = session
@@ -202,7 +215,7 @@ class HttpChat:
 
     def _clean(self, text: str) -> str:
         """A provider's words, short and without the key."""
-        text = text.replace(self._key, "***") if self._key else text
+        text = self._hide(text)
         return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
@@ -215,23 +228,6 @@ _HINTS = {
     403: " Check what the API key may do.",
     404: " Check `base_url` and the model's name.",
 }
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL; never for this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if _is_loopback(url) or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def make(config: ProviderConfig, clock: Clock) -> Provider:
@@ -254,7 +250,7 @@ def make(config: ProviderConfig, clock: Clock) -> Provider:
         )
     if parts.username or parts.password:
         raise SpecError("the URL holds a secret.", fix="Name the key's variable in api_key_env.", field="base_url")
-    key_env = config.api_key_env or (None if _is_loopback(base_url) else preset.key_env)
+    key_env = config.api_key_env or (None if is_loopback(base_url) else preset.key_env)
     key = os.environ.get(key_env, "").strip() if key_env else ""
     if key_env and not (key and key.isascii() and key.isprintable()):
         problem = "holds characters that no key has" if key else "is not set"

@@ -37,7 +37,7 @@ def read_options(config: ProviderConfig, kind: type[T]) -> T:
 
 
 def _fits(value: object, wanted: Any) -> bool:
-    if isinstance(value, bool):
-        return wanted is bool
     kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
+    if isinstance(value, bool):
+        return bool in kinds
     return isinstance(value, (*(get_origin(kind) or kind for kind in kinds), *((int,) if float in kinds else ())))

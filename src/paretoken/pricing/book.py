@@ -52,9 +52,17 @@ class PriceBook:
             at: Time the prices are wanted for.
 
         Returns:
-            `(model id, price)`, sorted by id.
+            `(model id, price)`: names that are the text, then names that begin with it, then others; each vendor's own
+            rows before those of resellers.
         """
-        found = ((model, self._find(model, at)) for model in self._ids() if text.lower() in model.lower())
+        wanted = text.lower()
+
+        def rank(model: str) -> tuple[bool, bool, int, str]:
+            name = model.lower().rpartition("/")[2]
+            return wanted not in (name, model.lower()), not name.startswith(wanted), _distance(model), model
+
+        asked = sorted((model for model in self._ids() if wanted in model.lower()), key=rank)
+        found = ((model, self._find(model, at)) for model in asked)
         return [(model, price) for model, price in found if price is not None]
 
     @staticmethod
@@ -70,6 +78,13 @@ class PriceBook:
 
     def _ids(self) -> list[str]:
         return sorted({*self._overrides, *rows.rows(), *genai.ids()})
+
+
+def _distance(model: str) -> int:
+    """How far its maker is: 0 asked directly, 1 by way of litellm, 2 somebody else sells it."""
+    through, _, rest = model.partition("/")
+    provider = rest.partition("/")[0]
+    return 0 if through != "litellm" else 1 if genai.LITELLM.get(provider, provider) in genai.MAKERS else 2
 
 
 def _listed(model: str, at: datetime) -> Price | None:

@@ -7,6 +7,8 @@ that live longer than the standard, and of service tiers that a request has to a
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -25,8 +27,31 @@ OURS = {"deepseek": "deepseek", "moonshot": "moonshotai", "openai": "openai", "z
 LITELLM = {"bedrock": "aws", "fireworks_ai": "fireworks", "gemini": "google", "together_ai": "together", "xai": "x-ai"}
 """Prefixes of litellm that differ from the data set's names."""
 
+MAKERS = {
+    "anthropic",
+    "cohere",
+    "elevenlabs",
+    "google",
+    "meta",
+    "minimax",
+    "mistral",
+    "perplexity",
+    "voyageai",
+    "x-ai",
+    "zai",
+}
+"""Vendors of the data set, beside those of `OURS`, that sell models of their own."""
+
 UNDERSTATED = {"zhipuai": {"GLM-4.5-Air", "GLM-4.7", "GLM-5", "GLM-5-Turbo", "GLM-5.1"}}
 """Models whose row holds the cheapest of several tiers, by the data set's own note: no bound can rest on it."""
+
+PEAK_ON_WORKDAYS = {"deepseek": {"deepseek-flash", "deepseek-v4-flash", "deepseek-v4-pro"}}
+"""Models whose peak hours are Monday to Friday, which the data set cannot say. They lie between 9:00 and 18:00 in
+Beijing, so the day is that of UTC. Chinese public holidays have none either; there the price is an upper bound.
+
+Source: https://api-docs.deepseek.com/quick_start/pricing.
+"""
+SATURDAY = 5
 
 
 def find(provider: str | None, name: str, at: datetime) -> Price | None:
@@ -46,7 +71,7 @@ def find(provider: str | None, name: str, at: datetime) -> Price | None:
         return None
     if model.id in UNDERSTATED.get(vendor.id, ()):
         return None
-    listed = model.get_prices(at)
+    listed = _on_this_day(vendor.id, model, at).get_prices(at)
     price = _convert(listed)
     return Price(
         row=f"{_release()}/{vendor.id}/{model.id}{_condition(model, listed)}",
@@ -57,6 +82,17 @@ def find(provider: str | None, name: str, at: datetime) -> Price | None:
         per_mchar=price.per_mchar,
         source=f"{_release()}, {(vendor.pricing_urls or [vendor.name])[0]}",
     )
+
+
+def _on_this_day(vendor: str, model: ModelInfo, at: datetime) -> ModelInfo:
+    """The model without peak hours on days that have none."""
+    from genai_prices.types import ModelPrice, TimeOfDateConstraint
+
+    weekend = at.astimezone(UTC).weekday() >= SATURDAY
+    if not weekend or model.id not in PEAK_ON_WORKDAYS.get(vendor, ()) or isinstance(model.prices, ModelPrice):
+        return model
+    every_hour = [entry for entry in model.prices if not isinstance(entry.constraint, TimeOfDateConstraint)]
+    return replace(model, prices=every_hour)
 
 
 @cache

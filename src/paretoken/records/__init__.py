@@ -6,6 +6,7 @@ from paretoken.records.journal import SqlJournal
 from paretoken.records.ledger import SqlLedger, book_orphans
 from paretoken.records.recovery import Recovered, recover
 from paretoken.records.runs import RunBook, ids_only
+from paretoken.records.table_file import read_table, table_path
 from paretoken.records.view import History, build_records, judges_usd, read_records, unanswered
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "judges_usd",
     "project_root",
     "read_records",
+    "read_table",
     "recover",
+    "table_path",
     "unanswered",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     insert,
     inspect,
     select,
@@ -29,10 +31,10 @@ from sqlalchemy.exc import DatabaseError
 from paretoken.core.errors import NewerSchema, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Engine
+    from sqlalchemy import ColumnElement, Engine
     from sqlalchemy.engine import ExceptionContext
 
 SCHEMA_VERSION = 2
@@ -109,6 +111,12 @@ responses_table = Table(
     Column("body", Text, nullable=False),
     Column("crc", Integer, nullable=False),
 )
+
+
+def among(column: ColumnElement[Any], values: Iterable[object]) -> ColumnElement[bool]:
+    """Whether a column has one of any number of values, which `in_` does not take."""
+    each = func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(select(each.c.value))
 
 
 def project_root(start: Path) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from sqlalchemy import func, insert, select
@@ -11,13 +10,13 @@ from sqlalchemy import func, insert, select
 from paretoken.core.calls import Origin
 from paretoken.core.errors import StoreError
 from paretoken.records.codec import Content, decode, encode
-from paretoken.records.database import Database, entries_table
+from paretoken.records.database import Database, among, entries_table
 from paretoken.records.statement import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import Row
 
     from paretoken.core.calls import Entry
 
@@ -64,29 +63,38 @@ class SqlJournal:
         """Return once everything written so far is on disk."""
         await self._database.committed()
 
-    def read(self, run: str, after: int = 0, **among: Collection[str]) -> Iterator[tuple[int, Entry]]:
-        """Entries of a run in order of writing, streamed; `among` gives the values of a column that are wanted.
+    def read(self, run: str, after: int = 0, **wanted: Collection[str]) -> Iterator[tuple[int, Entry]]:
+        """Entries of a run in order of writing, streamed; `wanted` gives the values of a column that are wanted.
 
         Raises:
             StoreError: An entry is damaged.
         """
-        for row in self.rows(run, after, **among):
+        for row in self.rows(run, after, **wanted):
             yield row.seq, _entry(row)
 
-    def rows(self, run: str, after: int = 0, **among: Collection[str]) -> Iterator[Row[tuple[object, ...]]]:
+    def rows(self, run: str, after: int = 0, **wanted: Collection[str]) -> Iterator[Row[tuple[object, ...]]]:
         """`read` without making entries: rows of the table, checked against their sums."""
         query = select(entries_table).where(_table.run == run, _table.seq > after).order_by(_table.seq)
-        for name, values in among.items():
-            query = query.where(_among(_table[name], values))
+        for name, values in wanted.items():
+            query = query.where(among(_table[name], values))
         for row in self._database.connection.execute(query):
             yield self._check(row)
 
-    def places(self, run: str, **among: Collection[str]) -> Iterator[tuple[int, str, str, str, int]]:
+    def extent(self, run: str) -> tuple[int, int, int]:
+        """How many entries a run has, the number of the last one, and its sum; zeros without any."""
+        n, last = self._database.connection.execute(
+            select(func.count(), func.max(_table.seq)).where(_table.run == run)
+        ).one()
+        if not n:
+            return 0, 0, 0
+        return n, last, self._database.connection.scalar(select(_table.crc).where(_table.seq == last)) or 0
+
+    def places(self, run: str, **wanted: Collection[str]) -> Iterator[tuple[int, str, str, str, int]]:
         """Number, kind, sample, variant and repeat of a run's entries about its subject, in order of writing."""
         columns = (_table.seq, _table.kind, _table.sample, _table.variant, _table.repeat)
         query = select(*columns).where(_table.run == run, _table.role == "subject").order_by(_table.seq)
-        for name, values in among.items():
-            query = query.where(_among(_table[name], values))
+        for name, values in wanted.items():
+            query = query.where(among(_table[name], values))
         for row in self._database.connection.execute(query):
             yield row.seq, row.kind, row.sample, row.variant, row.repeat
 
@@ -102,7 +110,7 @@ class SqlJournal:
 
     def read_some(self, numbers: Iterable[int]) -> Iterator[Entry]:
         """Entries by their numbers, in order of writing."""
-        query = select(entries_table).where(_among(_table.seq, numbers)).order_by(_table.seq)
+        query = select(entries_table).where(among(_table.seq, numbers)).order_by(_table.seq)
         for row in self._database.connection.execute(query):
             yield _entry(self._check(row))
 
@@ -113,12 +121,6 @@ class SqlJournal:
                 "all that is sound."
             )
         return row
-
-
-def _among(column: ColumnElement[Any], values: Iterable[object]) -> ColumnElement[bool]:
-    """Whether a column has one of any number of values, which `in_` does not take."""
-    each = func.json_each(json.dumps(list(values))).table_valued("value")
-    return column.in_(select(each.c.value))
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

@@ -9,12 +9,14 @@ from sqlalchemy import delete, func, insert, select, update
 
 from paretoken.core.errors import SpecError
 from paretoken.core.trials import RunInfo
-from paretoken.records.database import Database, entries_table, runs_table, samples_table
+from paretoken.records.database import Database, among, entries_table, runs_table, samples_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Row
+
+_sample = samples_table.c
 
 
 def ids_only(dataset: str) -> str:
@@ -110,8 +112,27 @@ class RunBook:
 
     def samples(self, dataset: str) -> dict[str, dict[str, object]]:
         """Samples of a dataset by id, in order."""
-        query = select(samples_table).where(samples_table.c.dataset == dataset).order_by(samples_table.c.position)
-        return {row.id: json.loads(row.body) for row in self._database.connection.execute(query)}
+        return dict(self.read_samples(dataset))
+
+    def read_samples(self, dataset: str, ids: Iterable[str] | None = None) -> Iterator[tuple[str, dict[str, object]]]:
+        """Samples of a dataset in order, streamed: all, or those of some ids."""
+        query = select(_sample.id, _sample.body).where(_sample.dataset == dataset).order_by(_sample.position)
+        if ids is not None:
+            query = query.where(among(_sample.id, ids))
+        for id_, body in self._database.connection.execute(query):
+            yield id_, json.loads(body)
+
+    def has_samples(self, dataset: str) -> bool:
+        """Whether any sample is kept under a key."""
+        return (
+            self._database.connection.scalar(select(_sample.id).where(_sample.dataset == dataset).limit(1)) is not None
+        )
+
+    def clusters(self, dataset: str) -> dict[str, str | None]:
+        """The cluster that each sample names, by id, in order."""
+        cluster = func.json_extract(_sample.body, "$.cluster").label("cluster")
+        query = select(_sample.id, cluster).where(_sample.dataset == dataset).order_by(_sample.position)
+        return {row.id: row.cluster for row in self._database.connection.execute(query)}
 
     def remove(self, run: str) -> None:
         """Delete a run and its entries; cached answers stay, for they are paid."""

@@ -6,6 +6,7 @@ import json
 from array import array
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MISSING = float("nan")
 MOST_NOTES = 8
 _PICO = 1e-12
+_LOW = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class RecordTable:
         sample, variant: Index of each record's sample and variant.
         repeat: Number of the repetition.
         at_s: When the call ended, in seconds since 1970 [s].
-        answer: A number that equal answers share, for this process alone; 0 where the text is not kept, or none.
+        answer: A number that equal answers share; 0 where the text is not kept, or none.
         failed: True where there is no answer.
         from_cache, estimated: True where the answer is a hit, where its usage is an estimate.
         list_pico: List cost [pico-USD].
@@ -108,53 +110,64 @@ class RecordTable:
         return samples, sums[samples] / counts[samples]
 
 
+def _number_of(text: str) -> int:
+    """A number that equal texts share; 0 for none."""
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=7).digest()) + 1 if text else 0
+
+
 class _Builder:
     """Collects rows; a later call or score of the same cell replaces an earlier one."""
 
     def __init__(self) -> None:
         self.samples: dict[str, int] = {}
         self.variants: dict[str, int] = {}
-        self.cells: dict[tuple[int, int, int], int] = {}
+        self.cells: dict[int, int] = {}
+        self.bills, self.index = array("q"), array("q")  # by cell; the index of its record, -1 before its first call
+        self.cell_of = array("q")  # by record
         self.integers = {name: array("q") for name in ("sample", "variant", "repeat", "list_pico", "answer")}
         self.flags = {name: array("b") for name in ("failed", "from_cache", "estimated")}
         self.at_s = array("d")
         self.values = {name: array("d") for name in NUMBERS}
-        self.bills: dict[tuple[int, int, int], int] = {}
         self.reasons: dict[tuple[str, int], str] = {}
         self.provenance: dict[str, str] = {}
         self.notes: dict[str, dict[int, dict[str, int]]] = {}
         self.judges_pico = 0
 
     def take(self, row: Row[tuple[object, ...]]) -> None:
-        cell = (
-            self.samples.setdefault(row.sample, len(self.samples)),
-            self.variants.setdefault(row.variant, len(self.variants)),
-            row.repeat,
-        )
+        sample = self.samples.setdefault(row.sample, len(self.samples))
+        variant = self.variants.setdefault(row.variant, len(self.variants))
+        cell = self.cells.setdefault(sample << 64 | variant << 32 | row.repeat, len(self.cells))
+        if cell == len(self.bills):
+            self.bills.append(0)
+            self.index.append(-1)
         body = json.loads(row.body)
         if row.kind == "attempt":
-            if paid := paid_pico(body):
-                self.bills[cell] = self.bills.get(cell, 0) + paid
+            self.bills[cell] += paid_pico(body)
         elif row.kind == "call":
-            self._take_call(cell, body)
-        elif (index := self.cells.get(cell)) is not None:
-            self._take_score(index, body)
+            if self.index[cell] < 0:
+                self._add(cell, sample=sample, variant=variant, repeat=row.repeat)
+            self._take_call(self.index[cell], body)
+        elif self.index[cell] >= 0:
+            self._take_score(self.index[cell], body)
 
-    def _take_call(self, cell: tuple[int, int, int], body: dict[str, Any]) -> None:
-        index = self.cells.setdefault(cell, len(self.cells))
-        if index == len(self.at_s):
-            self.at_s.append(0)
-            for integers in (*self.integers.values(), *self.flags.values()):
-                integers.append(0)
-            for numbers in self.values.values():
-                numbers.append(_MISSING)
-        else:
+    def _add(self, cell: int, **keys: int) -> None:
+        """Begin the row of a cell."""
+        self.index[cell] = len(self.at_s)
+        self.cell_of.append(cell)
+        self.at_s.append(0)
+        for name, integers in self.integers.items():
+            integers.append(keys.get(name, 0))
+        for flags in self.flags.values():
+            flags.append(0)
+        for numbers in self.values.values():
+            numbers.append(_MISSING)
+
+    def _take_call(self, index: int, body: dict[str, Any]) -> None:
+        if self.reasons:
             for metric in self.values:
                 self.reasons.pop((metric, index), None)
-        for name, key in zip(("sample", "variant", "repeat"), cell, strict=True):
-            self.integers[name][index] = key
         response = body["response"]
-        self.integers["answer"][index] = 0 if response is None or not response["text"] else hash(response["text"])
+        self.integers["answer"][index] = 0 if response is None else _number_of(response["text"])
         self.at_s[index] = datetime.fromisoformat(body["at"]).timestamp()
         self.flags["failed"][index] = response is None
         for column in self.values.values():
@@ -199,11 +212,13 @@ class _Builder:
         n = len(self.at_s)
         for column in self.values.values():
             column.extend([_MISSING] * (n - len(column)))
-        bills = np.array([self.bills.pop(cell, 0) for cell in self.cells], np.int64)
         variants = list(self.variants)
         unanswered: dict[str, int] = {}
-        for (_, variant, _), pico in self.bills.items():
-            unanswered[variants[variant]] = unanswered.get(variants[variant], 0) + pico
+        for cell, pico, index in zip(self.cells, self.bills, self.index, strict=True):
+            if index < 0 and pico:
+                variant = variants[cell >> 32 & _LOW]
+                unanswered[variant] = unanswered.get(variant, 0) + pico
+        bills = np.array(self.bills, np.int64)[np.array(self.cell_of, np.int64)]
         missing: dict[str, dict[str, dict[str, int]]] = {}
         for (metric, index), reason in self.reasons.items():
             counts = missing.setdefault(metric, {}).setdefault(variants[self.integers["variant"][index]], {})

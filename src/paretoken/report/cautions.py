@@ -1,4 +1,4 @@
-"""What is to be minded of the scores of a run: answers alike, values that are missing, values with a note."""
+"""Cautions about the scores of a run: answers alike, values that are missing, values with a note."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL_TOKENS = 8
 
 
 class Caution(NamedTuple):
-    """One thing to be minded.
+    """One caution.
 
     Attributes:
         kind: `missing` values, answers that are `alike`, or values that were `noted`.
@@ -45,7 +45,7 @@ class Caution(NamedTuple):
 
 
 def score_cautions(results: Results) -> list[Caution]:
-    """All that is to be minded, missing values first."""
+    """All cautions, missing values first."""
     missing = [caution for summary in results.summaries for caution in _missing(summary)]
     alike = [
         Caution("alike", s.label, "", s.n_alike, s.n_samples, "")

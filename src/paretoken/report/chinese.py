@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paretoken.analysis.abtest import RELABELLINGS, WON
 from paretoken.analysis.agreement import NOTABLE
-from paretoken.analysis.difference import MIN_PAIRS
+from paretoken.analysis.difference import MIN_PAIRS, MONEY
 from paretoken.analysis.raced import MOST_NAMED
 from paretoken.analysis.verdict import percent as percent_words
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 VERDICTS = {
     "cheaper": "更便宜",
+    "more expensive": "更贵",
     "dearer": "更贵",
     "cost within its margin": "成本在容差之内",
     "better": "更好",
-    "not worse": "不更差",
+    "not worse": "不劣于对照",
     "worse": "更差",
     "undecided": "尚无定论",
     "cannot tell": "无法判断",
@@ -62,7 +63,7 @@ def verdicts(results: Results) -> list[str]:
     elif test is not None and test.confirm and told:
         winner = test.winner(results.comparisons)
         told.append(
-            "没有可确认的：在用于挑选的样本上，没有方案被证明更便宜且不更差"
+            "没有可确认的：在用于挑选的样本上，没有方案被证明更便宜且不劣于对照"
             if winner is None
             else f"尚未确认：“{results.labels[winner]}”还没有回答任何留出样本"
         )
@@ -127,13 +128,14 @@ def _cost(judgement: Judgement) -> str:
             within = "在容差之内" if judgement.finding == "not worse" else "相对容差尚无定论"
             word = f"成本{within}（每次调用 ${judgement.margin:.3g}）"
         if relative is None:
-            return f"{word}（每次调用 ${d.low:.3g} 至 ${d.high:.3g}）"
+            return f"{word}（每 1,000 次调用 ${1000 * d.low:.3g} 至 ${1000 * d.high:.3g}）"
         return f"{word}（{100 * relative[0]:+.0f}% 至 {100 * relative[1]:+.0f}%）"
     word = "便宜" if judgement.finding == "better" else "贵"
     level = f"{100 * d.level:.3g}% 置信区间"
     if d.relative is None or relative is None or relative[0] < 0 < relative[1]:
         least, most = sorted((abs(d.low), abs(d.high)))
-        return f"每次调用{word} ${abs(d.difference):.3g}（{level} ${least:.3g} 至 ${most:.3g}）"
+        by, low, high = (f"${1000 * usd:.3g}" for usd in (abs(d.difference), least, most))
+        return f"每 1,000 次调用{word} {by}（{level} {low} 至 {high}）"
     least, most = sorted(map(abs, relative))
     return f"{word} {percent(abs(d.relative))}（{level} {percent(least)} 至 {percent(most)}）"
 
@@ -170,18 +172,22 @@ def _reason(d: PairedDifference) -> str:
 
 
 def _doubts(d: PairedDifference) -> str:
-    return "；".join(map(doubt, d.doubts))
+    return "；".join(doubt(found, d.name) for found in d.doubts)
 
 
-def doubt(found: Doubt) -> str:
+def doubt(found: Doubt, quantity: str) -> str:
     """What makes an interval less sure than it looks, and what the bootstrap gives for it."""
-    bootstrap = f"；自助法（BCa）给出 [{found.low:+.3g}, {found.high:+.3g}]" if found.kind in ("few", "skewed") else ""
+    low, high = found.interval(quantity)
+    unit = "（美元，每 1,000 次调用）" if quantity in MONEY else ""
+    bootstrap = f"；自助法（BCa）给出 [{low:+.3g}, {high:+.3g}]{unit}" if found.kind in ("few", "skewed") else ""
     return _why_doubted(found) + bootstrap
 
 
 def _why_doubted(found: Doubt) -> str:
     if found.kind == "missing":
         return f"{found.of} 个样本中有 {found.n} 个缺值，已略去"
+    if found.kind == "alike":
+        return f"全部 {found.n} 个差值相等，所以区间没有宽度：其余差值也如此时才成立"
     if found.kind == "asymptotic":
         return "区间是渐近的：样本很多时才成立"
     why = f"{found.of} 对中只有 {found.n} 对不同" if found.kind == "few" else "差值分布偏斜"

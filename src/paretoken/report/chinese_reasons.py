@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.features import NothingToExplain
     from paretoken.analysis.results import Results
 
-GROUPS = {"samples": "样本", "clusters": "样本群"}
+GROUPS = {"samples": "样本", "clusters": "簇"}
 FACTORS = {
     "model price": ("模型更便宜", "模型更贵"),
     "prompt tokens": ("提示词更短", "提示词更长"),
@@ -24,8 +24,8 @@ FACTORS = {
     "other meters": ("计算时间与媒体更少", "计算时间与媒体更多"),
 }
 _SAME_TEXT = {
-    "prompt tokens": ("同样的提示词切成更少令牌", "同样的提示词切成更多令牌"),
-    "completion tokens": ("同样长的回答切成更少令牌", "同样长的回答切成更多令牌"),
+    "prompt tokens": ("同样的提示词切成更少 token", "同样的提示词切成更多 token"),
+    "completion tokens": ("同样长的回答切成更少 token", "同样长的回答切成更多 token"),
 }
 
 
@@ -129,12 +129,12 @@ def factor(found: Explanation, moved: Factor) -> str:
 def _tokens(found: Explanation) -> list[str]:
     a, b = found.tokens_a, found.tokens_b
     told = [
-        f"{what}：每次调用 {was:,.1f} 变为 {now:,.1f} 个令牌（{100 * (now / was - 1):+.0f}%）"
+        f"{what}：每次调用 {was:,.1f} 变为 {now:,.1f} 个 token（{100 * (now / was - 1):+.0f}%）"
         for what, was, now in (("提示词", a.prompt, b.prompt), ("回答", a.completion, b.completion))
         if was and was != now
     ]
     if a.reasoning or b.reasoning:
-        told.append(f"其中推理令牌每次调用 {a.reasoning:,.0f} 与 {b.reasoning:,.0f}")
+        told.append(f"其中推理 token 每次调用 {a.reasoning:,.0f} 与 {b.reasoning:,.0f}")
     if a.cached or b.cached:
         rates = [t.cached / t.prompt if t.prompt else 0.0 for t in (a, b)]
         told.append(f"提示词中 {rates[0]:.0%} 与 {rates[1]:.0%} 来自厂商缓存")

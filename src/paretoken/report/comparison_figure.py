@@ -257,7 +257,7 @@ def _whisker(axes: Axes, low: float, middle: float, high: float, colour: str) ->
 
 def _word(judgement: Judgement) -> str:
     if judgement.difference.name == "list_usd" and judgement.finding in ("better", "worse"):
-        return "cheaper" if judgement.finding == "better" else "dearer"
+        return "cheaper" if judgement.finding == "better" else "more expensive"
     return "equivalent" if judgement.equivalent else judgement.finding
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paretoken.analysis.difference import MONEY
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from paretoken.analysis.difference import PairedDifference
     from paretoken.analysis.results import Results
     from paretoken.analysis.verdict import Comparison
     from paretoken.experiment.edited import EditChange
@@ -31,6 +34,50 @@ def difference_rows(pair: Comparison) -> list[dict[str, object]]:
         }
         for j in judgements
     ]
+
+
+def compared_rows(pair: Comparison) -> list[dict[str, object]]:
+    """A comparison as a terminal shows it: three digits, money per 1,000 calls, one column for an interval."""
+    judgements = [*([pair.cost] if pair.cost else []), *pair.quality, *pair.others]
+    return [
+        {
+            "quantity": "$ / 1k calls" if j.difference.name == "list_usd" else j.difference.name,
+            pair.control: _three(j.difference.name, j.difference.mean_a),
+            pair.treatment: _three(j.difference.name, j.difference.mean_b),
+            "difference": _interval(j.difference),
+            "relative": "-" if j.difference.relative is None else f"{100 * j.difference.relative:+.3g} %",
+            "p": p_words(j.difference.p_value),
+            "finding": "equivalent" if j.equivalent else j.finding,
+        }
+        for j in judgements
+    ]
+
+
+def remarks(pair: Comparison) -> list[str]:
+    """Why a quantity cannot be told, or what makes its interval less sure, one sentence each."""
+    judgements = [*([pair.cost] if pair.cost else []), *pair.quality, *pair.others]
+    told = [(j.difference.name, j.difference.reason or j.difference.warning) for j in judgements]
+    return [f"{name}: {words}" for name, words in told if words]
+
+
+def p_words(p: float | None) -> str:
+    """A p value as papers print it."""
+    return "-" if p is None else "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def _interval(found: PairedDifference) -> str:
+    if found.difference is None:
+        return "-"
+    ends = [_signed(found.name, end) for end in (found.low, found.high)]
+    return _signed(found.name, found.difference) + ("" if "-" in ends else f" [{', '.join(ends)}]")
+
+
+def _signed(quantity: str, value: float | None) -> str:
+    return "-" if value is None else f"{value * (1000 if quantity in MONEY else 1):+.3g}"
+
+
+def _three(quantity: str, value: float | None) -> str:
+    return "-" if value is None else f"{value * (1000 if quantity in MONEY else 1):.3g}"
 
 
 def segment_rows(results: Results) -> list[dict[str, object]]:

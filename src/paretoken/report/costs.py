@@ -18,7 +18,7 @@ Rows = list[dict[str, object]]
 
 
 def cost_rows(costs: pd.DataFrame, total_usd: Decimal) -> Rows:
-    """One row per group of calls, by time where the first name is a day, else the dearest first.
+    """One row per group of calls, by time where the first name is a day, else the most expensive first.
 
     Args:
         costs: What `CallLog.cost_by` gave.
@@ -46,7 +46,7 @@ def cost_rows(costs: pd.DataFrame, total_usd: Decimal) -> Rows:
 
 
 def log_front_rows(standings: Sequence[Standing], objectives: Sequence[str]) -> Rows:
-    """One row per variant with its objectives, the front first, then from cheap to dear."""
+    """One row per variant with its objectives, the front first, then from cheap to expensive."""
 
     def place(standing: Standing) -> tuple[bool, float]:
         cost = standing.summary.value("list_usd")

@@ -141,7 +141,7 @@ def _chosen(gains: Mapping[str, float]) -> dict[str, Why]:
 
 
 def _example(results: Results, sample: str, why: Why, records: tuple[Record, Record], name: str) -> Example:
-    body = results.samples.get(sample, {})
+    body = dict(results.read_samples([sample])).get(sample, {})
     texts = [redact(record.call.response.text) for record in records if record.call.response is not None]
     pieces, alike = mark(*(text[:MOST_CHARS] for text in texts))
     sides = [

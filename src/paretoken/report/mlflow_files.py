@@ -15,6 +15,7 @@ from paretoken.report.comparisons import difference_rows
 from paretoken.report.driver_figures import draw_beeswarm, draw_driver_bar, draw_waterfall
 from paretoken.report.figures import save_front
 from paretoken.report.front_page import save_front_page
+from paretoken.report.mlflow_tables import prompt_file, write_table
 from paretoken.report.page import render_page
 from paretoken.report.race_figures import save_race
 from paretoken.report.segments_figure import save_segments
@@ -26,8 +27,6 @@ from paretoken.report.verdicts import verdict_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
-
-    import pandas as pd
 
     from paretoken.analysis.driver_shares import Drivers
     from paretoken.analysis.explanation import Explanation
@@ -95,27 +94,6 @@ def write_files(
     return [name for name, rows in tables.items() if write_table(rows, folder / name)]
 
 
-def write_table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, path: Path) -> bool:
-    """Write a table as MLflow shows one; False, and no file, without rows."""
-    import pandas as pd
-
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows).convert_dtypes()
-    if not frame.empty:
-        frame.to_json(path, orient="split", index=False, date_format="iso", force_ascii=False, double_precision=15)
-    return not frame.empty
-
-
-def write_parts(parts: Iterable[pd.DataFrame], path: Path) -> None:
-    """Write a table that comes in parts, of the same columns, as `write_table` writes it in one."""
-    with path.open("w", encoding="utf-8") as file:
-        for i, frame in enumerate(parts):
-            head = f'{{"columns":{json.dumps(list(frame), ensure_ascii=False)},"data":['
-            file.write("," if i else head)
-            rows = frame.to_json(orient="values", date_format="iso", force_ascii=False, double_precision=15)
-            file.write(rows.removeprefix("[").removesuffix("]"))
-        file.write("]}")
-
-
 def _write_drivers(drivers: Drivers | NothingToExplain, folder: Path) -> dict[str, list[dict[str, object]]]:
     """The pictures; returns the tables."""
     if isinstance(drivers, NothingToExplain):
@@ -168,11 +146,6 @@ def _write_prompts(lock: Mapping[str, object], folder: Path) -> None:
     prompts: Any = lock["prompts"]
     for id_, prompt in prompts.items():
         (folder / prompt_file(id_)).write_text(prompt["text"], encoding="utf-8")
-
-
-def prompt_file(prompt: str) -> str:
-    """The name of a prompt's file."""
-    return f"{prompt.replace('/', '_')}.md"
 
 
 def _language(lock: Mapping[str, object]) -> Language:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
+from paretoken.core.names import key_of as metric_key
 
-
-def metric_key(name: str) -> str:
-    """A quantity's name with what MLflow allows in keys; "/" would begin a group of charts."""
-    return re.sub(r"[^\w.\- ]", "_", name)
+__all__ = ["metric_key"]

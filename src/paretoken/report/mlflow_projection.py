@@ -9,11 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
-from paretoken.analysis.drivers import find_drivers
-from paretoken.analysis.features import NothingToExplain
+from paretoken.analysis.frame import param_text
 from paretoken.core.usage import ZERO
 from paretoken.report.estimate import cost_estimate
-from paretoken.report.mlflow_files import prompt_file, write_files, write_parts
 from paretoken.report.mlflow_keys import metric_key
 from paretoken.report.mlflow_numbers import (
     agreement_numbers,
@@ -26,10 +24,11 @@ from paretoken.report.mlflow_numbers import (
 )
 from paretoken.report.mlflow_race import race_course_metrics, race_metrics, variant_course_metrics
 from paretoken.report.mlflow_registry import PromptBook, log_variant
+from paretoken.report.mlflow_tables import prompt_file, write_parts
 from paretoken.report.mlflow_traces import Traces
-from paretoken.report.redaction import redact, redactor
+from paretoken.report.redaction import redactor
 from paretoken.report.tables import question_of, standing_words
-from paretoken.report.verdicts import course_of
+from paretoken.report.verdicts import courses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
     from paretoken.records.table import RecordTable
+    from paretoken.report.mlflow_drawer import Drawn
 
 RUN_TAG = "paretoken.run"
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -61,27 +61,26 @@ class Projection:
         client: MLflow.
         results: The run.
         experiment: MLflow's experiment id.
-        hide: Takes secrets out of a text.
         traces: Answers of each variant that are kept as traces.
     """
 
-    def __init__(
-        self, client: MlflowClient, results: Results, experiment: str, hide: Callable[[str], str], traces: int
-    ) -> None:
+    def __init__(self, client: MlflowClient, results: Results, experiment: str, traces: int) -> None:
         self._client, self._results, self._experiment = client, results, experiment
-        self._hide = lambda text: redact(hide(text))
         self._run = results.run
         self._lock = cast("Mapping[str, Any]", results.run.lock)
         self._cost = cost_estimate(results)
         self._dataset = _dataset_input(self._lock["dataset"])
         self._comparisons = {c.treatment: c for c in results.comparisons}
-        tested = self._comparisons if results.test is not None else {}
-        self._courses = {label: course_of(results, comparison) for label, comparison in tested.items()}
-        self._drivers = find_drivers(results)
+        self._courses = courses_of(results)
         self._traces = Traces(results, experiment, traces, {RUN_TAG: self._run.id})
 
-    def write(self) -> None:
-        """Replace what MLflow holds of the run."""
+    def write(self, folder: Path, draw: Callable[[], Drawn]) -> None:
+        """Replace what MLflow holds of the run.
+
+        Args:
+            folder: Where the files of the parent run are drawn.
+            draw: Says what was drawn, once it is.
+        """
         from mlflow.tracing.client import TracingClient
 
         tracing = TracingClient(self._client.tracking_uri)
@@ -89,10 +88,7 @@ class Projection:
         book = self._register()
         started = _milliseconds(datetime.fromisoformat(self._run.started_at))
         ended = _milliseconds(datetime.fromisoformat(self._run.finished_at or self._run.started_at))
-        with TemporaryDirectory() as name:
-            tables = write_files(self._results, Path(name), self._courses, self._drivers, self._hide)
-            parent = self._create(self._run.id, started, self._outcome() | _tables(tables))
-            self._client.log_artifacts(parent, name)
+        parent = self._create(self._run.id, started, self._outcome())
         spans: list[Span] = []
         for standing in self._results.standings:
             id_ = standing.summary.variant
@@ -104,7 +100,9 @@ class Projection:
             ended = max(ended, _end_ms(rows))
         for start in range(0, len(spans), BATCH):
             tracing.log_spans(self._experiment, spans[start : start + BATCH])
-        self._write_parent(parent, ended)
+        drawn = draw()
+        self._client.log_artifacts(parent, str(folder))
+        self._write_parent(parent, ended, drawn)
         self._end(parent, ended)
 
     def _delete(self) -> None:
@@ -136,7 +134,7 @@ class Projection:
         return book
 
     def _create(self, name: str, start_ms: int, tags: dict[str, str]) -> str:
-        common = {str(key): str(value) for key, value in self._lock.get("tags", {}).items()} | {
+        common = {metric_key(str(key)): str(value) for key, value in self._lock.get("tags", {}).items()} | {
             RUN_TAG: self._run.id,
             "question": question_of(self._results),
             "status": self._run.status,
@@ -155,7 +153,7 @@ class Projection:
         if (status := _STATUS[self._run.status]) != "RUNNING":
             self._client.set_terminated(run_id, status, end_ms)
 
-    def _write_parent(self, run_id: str, end_ms: int) -> None:
+    def _write_parent(self, run_id: str, end_ms: int, drawn: Drawn) -> None:
         from mlflow.entities import Metric
 
         summaries, volume = self._results.summaries, self._results.front_volume
@@ -169,13 +167,11 @@ class Projection:
         numbers |= {} if volume is None else {"hypervolume": volume.hypervolume}
         if self._lock.get("judges"):
             numbers |= {"judges_usd_total": float(self._cost.judges_usd)} | agreement_numbers(self._results)
-        if not isinstance(self._drivers, NothingToExplain):
-            numbers |= {"drivers/r2": self._drivers.r2[0]}
-            numbers |= {f"drivers/{metric_key(s.driver)}": s.share for s in self._drivers.shares}
-        numbers |= estimate_numbers(self._cost) | race_metrics(self._results)
+        numbers |= drawn.numbers | estimate_numbers(self._cost) | race_metrics(self._results)
         metrics = [Metric(name, value, end_ms, 0) for name, value in numbers.items()]
         params = self._common_params() | {"plan": self._results.plan["kind"]}
-        self._log(run_id, params, [*metrics, *race_course_metrics(self._results, end_ms)])
+        tags = {"drivers": drawn.drivers, **_tables(drawn.tables)}
+        self._log(run_id, params, [*metrics, *race_course_metrics(self._results, end_ms)], tags)
         self._client.log_inputs(run_id, [self._dataset])
 
     def _write_variant(
@@ -216,7 +212,7 @@ class Projection:
         metrics += variant_course_metrics(self._results, variant.id, end_ms)
         name, _, version = variant.prompt.partition("@")
         params = {"prompt": name, "prompt_version": version, "model": variant.model}
-        chosen = {key: str(value) for key, value in variant.params}
+        chosen = {metric_key(key): param_text(value) for key, value in variant.params}
         self._log(run_id, self._common_params() | params | chosen, metrics)
         self._client.log_inputs(run_id, [self._dataset], [LoggedModelInput(model_id)])
         with TemporaryDirectory() as folder:
@@ -234,12 +230,15 @@ class Projection:
             "scorers": ", ".join(scorer["name"] for scorer in self._lock["scorers"]),
         }
 
-    def _log(self, run_id: str, params: Mapping[str, str], metrics: Sequence[Metric]) -> None:
-        from mlflow.entities import Param
+    def _log(
+        self, run_id: str, params: Mapping[str, str], metrics: Sequence[Metric], tags: Mapping[str, str] | None = None
+    ) -> None:
+        from mlflow.entities import Param, RunTag
 
+        named = [Param(name, value) for name, value in params.items()]
+        self._client.log_batch(run_id, params=named, tags=[RunTag(*tag) for tag in (tags or {}).items()])
         for start in range(0, len(metrics), BATCH):
-            named = [] if start else [Param(name, value) for name, value in params.items()]
-            self._client.log_batch(run_id, metrics=metrics[start : start + BATCH], params=named)
+            self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
     def _tables(self, variant: str) -> Iterator[pd.DataFrame]:
         """A variant's records, some thousands at once, with what a reader looks at first in front.
@@ -259,8 +258,7 @@ class Projection:
 
     def _outcome(self) -> dict[str, str]:
         """What the parent says of the whole run."""
-        drivers = str(self._drivers) if isinstance(self._drivers, NothingToExplain) else self._drivers.sentences[0]
-        tags = {"verdict": "\n".join(self._results.verdicts), "estimate": self._cost.outcome, "drivers": drivers}
+        tags = {"verdict": "\n".join(self._results.verdicts), "estimate": self._cost.outcome}
         if (confirmation := self._results.confirmation) is not None:
             tags |= {"confirmed": confirmation.sentence, "confirmed.short": confirmation.verdict}
         return tags

@@ -36,7 +36,7 @@ class Traces:
 
     def __init__(self, results: Results, experiment: str, most: int, tags: Mapping[str, str]) -> None:
         self._experiment, self._tags = experiment, dict(tags)
-        self._samples = results.samples
+        self._samples: dict[str, dict[str, object]] = {}
         self._labels = results.labels
         scorers: Any = results.run.lock["scorers"]
         self._judges = {scorer["metrics"][0] for scorer in scorers if "judge" in scorer}
@@ -46,6 +46,7 @@ class Traces:
             first = {id_: _first_samples(results.table.of(id_), place, most) for id_ in results.table.variant_ids}
             wanted = {id_ for ids in first.values() for id_ in ids}
             found = {(r.variant, r.sample): r for r in results.read_records(sample=wanted) if not r.repeat}
+            self._samples = dict(results.read_samples(wanted))
             self._of = {variant: [found[variant, id_] for id_ in ids] for variant, ids in first.items()}
 
     def of(self, variant: str, run_id: str, model_id: str, prompt: str) -> Iterator[tuple[TraceInfo, list[Span]]]:

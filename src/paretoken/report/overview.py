@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from paretoken.report.estimate import CostEstimate
 
 
+COST = "$ / 1k calls"
+DECIDING = (COST, "saving", "standing", "n", "p95 s", "errors")
+"""Columns of the closing table that are shown first, after the variant and the metrics that are maximised."""
+
+
 def closing_rows(results: Results) -> list[dict[str, Any]]:
     """The Pareto table as a terminal shows it: what decides, in as few columns as will do."""
     wanted = [name for name in results.objectives.maximize if name in results.metrics]
@@ -33,7 +38,7 @@ def closing_rows(results: Results) -> list[dict[str, Any]]:
             "variant": row["variant"],
             **{name: _with_half(row[name], row[f"{name}_plus_minus"]) for name in wanted},
             **{name: row[name] for name in others},
-            "$ / 1k calls": row["list_usd_per_1k_calls"],
+            COST: row["list_usd_per_1k_calls"],
             "saving": "-" if row["saving_percent"] is None else f"{row['saving_percent']} %",
             "p95 s": row["latency_s_p95"],
             "tokens in": row["input_tokens"],

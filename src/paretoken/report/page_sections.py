@@ -40,8 +40,8 @@ def contrast(results: Results) -> tuple[str, str] | None:
     """The two variants that a page explains: what it is held against, and the best there is.
 
     Of an A/B test the control, and the cheapest treatment that is shown to be cheaper and not worse; else the cheapest
-    that is not shown to be worse; else the cheapest. Of other plans the dearest variant, and the one that was looked
-    for or the best of the front by the first metric that is maximised; where these are one, the front's next.
+    that is not shown to be worse; else the cheapest. Of other plans the most expensive variant, and the one that was
+    looked for or the best of the front by the first metric that is maximised; where these are one, the front's next.
 
     Returns:
         Two variant ids; None where fewer than two have answers.
@@ -369,7 +369,7 @@ def examples(results: Results, say: Words, pair: tuple[str, str] | None) -> Sect
 
 
 def trust(results: Results, say: Words) -> list[tuple[str, str]]:
-    """What is to be minded, one point each: in the page's language, and what a scorer said in its own words."""
+    """Cautions, one point each: in the page's language, and what a scorer said in its own words."""
     lock = cast("Mapping[str, Any]", results.run.lock)
     compared, race = results.comparisons, results.race
     if race is not None:

@@ -35,14 +35,14 @@ PHRASES: dict[str, tuple[str, str]] = {
     "lead.unconfirmed": (
         "“{b}” is cheaper than “{a}” and not worse on the samples of the selection; held-out samples do not confirm "
         "it, or not yet.",
-        "在用于挑选的样本上，“{b}”比“{a}”便宜且不更差；留出样本没有确认，或尚未确认。",
+        "在用于挑选的样本上，“{b}”比“{a}”便宜且不劣于它；留出样本没有确认，或尚未确认。",
     ),
     "quality.better": ("better.", "而且更好。"),
-    "quality.not worse": ("not worse.", "且不更差。"),
+    "quality.not worse": ("not worse.", "且不劣于对照。"),
     "quality.none": ("no quality was judged.", "但未评判质量。"),
     "lead.none": (
         "No variant is shown to be cheaper than “{a}” and not worse.",
-        "没有方案被证明比“{a}”便宜且不更差。",
+        "没有方案被证明比“{a}”便宜且不劣于它。",
     ),
     "lead.open": (
         "Nothing is decided against “{a}” yet.",
@@ -79,22 +79,22 @@ PHRASES: dict[str, tuple[str, str]] = {
     "tiles": ("“{b}” against “{a}”", "“{b}”对比“{a}”"),
     "tile.cost": ("list cost of 1,000 calls", "每千次调用标价成本"),
     "tile.latency": ("latency, 95th percentile", "延迟（第 95 百分位）"),
-    "tile.tokens": ("tokens of an answer", "每条回答的令牌数"),
+    "tile.tokens": ("tokens of an answer", "每条回答的 token 数"),
     "from": ("from {value}", "原为 {value}"),
     "better right": (
         "better lies to the right; shaded: a loss that counts as not worse",
-        "右侧为更好；阴影：仍算“不更差”的损失",
+        "右侧为更好；阴影：仍算“不劣于对照”的损失",
     ),
     "better right bare": ("better lies to the right", "右侧为更好"),
     "differences": ("Differences of “{b}” from “{a}”", "“{b}”与“{a}”的差异"),
     "finding.better": ("better", "更好"),
-    "finding.not worse": ("not worse", "不更差"),
+    "finding.not worse": ("not worse", "不劣于对照"),
     "finding.worse": ("worse", "更差"),
     "finding.equivalent": ("equivalent", "等效"),
     "finding.undecided": ("undecided", "尚无定论"),
     "finding.cannot tell": ("cannot tell", "无法判断"),
     "finding.cheaper": ("cheaper", "更便宜"),
-    "finding.dearer": ("dearer", "更贵"),
+    "finding.dearer": ("more expensive", "更贵"),
     "baseline": ("Against the baseline", "与基线相比"),
     "judges": ("How far to trust the judge", "评审模型可信到什么程度"),
     # the front
@@ -124,7 +124,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "col.n": ("n", "n"),
     "col.standing": ("standing", "地位"),
     "front.note": (
-        "Means with 95 % intervals, one value a sample; saving is against the dearest variant.",
+        "Means with 95 % intervals, one value a sample; saving is against the most expensive variant.",
         "均值附 95% 区间，每个样本一个值；节省相对于最贵的方案。",
     ),
     "held out": ("Selected, and confirmed on samples held out", "挑选结果与留出样本上的确认"),

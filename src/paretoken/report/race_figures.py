@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from paretoken.analysis.results import Results
 
 COLOURS = {"kept": FRONT, "open": OPEN, "beaten": REST, "dearer": FADED, "infeasible": "#fca5a5"}
-SAID = {"kept": "kept", "open": "undecided", "beaten": "beaten", "dearer": "dearer", "infeasible": "breaks a limit"}
+SAID = {
+    "kept": "kept",
+    "open": "undecided",
+    "beaten": "beaten",
+    "dearer": "more expensive",
+    "infeasible": "breaks a limit",
+}
 MOST_ROWS = 40
 """Most variants of which the picture says when they left."""
 ROW, LINE, WIDTH, LEFT = 0.27, 0.24, 9.0, 0.45
@@ -176,7 +182,7 @@ def _reason(results: Results, left: Departure, families: Sequence[str], *, by_id
     others = f" +{len(names) - 1}" if len(names) > 1 else ""
     match left.fate:
         case "beaten" | "dearer":
-            than = "beaten by" if left.fate == "beaten" else "dearer than"
+            than = "beaten by" if left.fate == "beaten" else "more expensive than"
             return f"{than} {shortened(names[0], NAME)}{others}" if names else left.fate
         case "infeasible":
             return shortened(drawable(f"breaks {', '.join(left.limits)}", families), NAME)

@@ -197,7 +197,9 @@ def race_cautions(results: Results) -> list[str]:
         f"a loss of {goal.slack:g} on {goal.name} is allowed of what drops another" for goal in plan.goals if goal.slack
     ]
     told += [
-        f"{100 * goal.tolerance:g} % more {goal.name} counts as no dearer" for goal in plan.goals if goal.tolerance
+        f"{100 * goal.tolerance:g} % more {goal.name} counts as no more expensive"
+        for goal in plan.goals
+        if goal.tolerance
     ]
     open_ = sum(left.fate == "open" for left in race.departures.values())
     return told + ([f"{open_} variants are not decided: their standing is a first impression"] if open_ else [])

@@ -6,12 +6,11 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from paretoken.core.keys import HIDDEN, hider
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HIDDEN = "***"
-LEAST_CHARS = 8
-"""Shorter values of variables are no keys, and would be found in any text."""
 _NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _KEYS = re.compile(
     r"(?P<before>://[^\s:/@]*:)[^\s/@]+(?=@)"  # a password in a URL
@@ -33,11 +32,10 @@ def redact(text: str) -> str:
 
 def redactor() -> Callable[[str], str]:
     """`redact` for many texts: the environment is read once."""
-    found = [value for name, value in os.environ.items() if _NAME.search(name.upper()) and len(value) >= LEAST_CHARS]
+    hide_ours = hider(value for name, value in os.environ.items() if _NAME.search(name.upper()))
 
     def hide(text: str) -> str:
-        for value in found:
-            text = text.replace(value, HIDDEN)
+        text = hide_ours(text)
         if not any(hint in text for hint in _HINTS):
             return text
         return _KEYS.sub(lambda match: (match["before"] or match["bearer"] or "") + HIDDEN, text)

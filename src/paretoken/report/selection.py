@@ -31,7 +31,7 @@ def candidate_rows(selection: Selection) -> Rows:
             "ranks": f"{row.rank_low}" if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}",
             **{f"{name} x {selection.weights[name]:.2f}": f"{reading.score:.2f}" for name, reading in
                row.readings.items()},
-            "": _standing(row),
+            "standing": _standing(row),
         }
         for row in selection.rows
     ]  # fmt: skip

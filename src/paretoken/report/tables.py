@@ -36,15 +36,15 @@ def question_of(results: Results) -> str:
 
 
 def front_rows(results: Results) -> list[dict[str, Cell]]:
-    """The Pareto table: the front first, then the rest, each from cheap to dear.
+    """The Pareto table: the front first, then the rest, each from cheap to expensive.
 
     Args:
         results: The run.
 
     Returns:
         One row per variant that has records: `variant, id, n`; each metric and `<metric>_plus_minus`, how far its
-        interval reaches on the longer side; `list_usd_per_1k_calls`; `saving_percent` against the dearest variant;
-        `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: as `standing_words`.
+        interval reaches on the longer side; `list_usd_per_1k_calls`; `saving_percent` against the most expensive
+        variant; `latency_s_p95`; `input_tokens, output_tokens` per call; `error_rate`; `standing`: as `standing_words`.
     """
     dearest = max((cost for s in results.summaries if (cost := s.value("list_usd")) is not None), default=None)
     rows = [_row(standing, results.metrics, dearest) for standing in results.standings]

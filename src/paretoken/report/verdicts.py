@@ -51,6 +51,12 @@ def course_of(results: Results, comparison: Comparison) -> Course:
     return Course(panel.whole(control, treatment), len(panel.samples), paths)
 
 
+def courses_of(results: Results) -> dict[str, Course]:
+    """How each comparison of an A/B test came about, by the treatment's label; nothing for other plans."""
+    tested = results.comparisons if results.test is not None else []
+    return {comparison.treatment: course_of(results, comparison) for comparison in tested}
+
+
 def verdict_body(results: Results) -> dict[str, Any]:
     """All that a run's comparisons found, as plain JSON values.
 

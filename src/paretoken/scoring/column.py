@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, SupportsFloat
 
 from paretoken.core.errors import ScoreError, SpecError
-from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.protocols import LARGEST_SCORE, Scored, ScoreItem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ def read_number(recorded: object) -> float | None:
         value = float(recorded) if isinstance(recorded, str | SupportsFloat) else math.nan
     except (ValueError, TypeError, OverflowError):
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST_SCORE else None
 
 
 def rising(bounds: object) -> bool:
@@ -83,6 +83,6 @@ def rising(bounds: object) -> bool:
     return (
         isinstance(bounds, list | tuple)
         and len(bounds) == 2
-        and all(isinstance(b, int | float) and not isinstance(b, bool) and math.isfinite(b) for b in bounds)
+        and all(isinstance(b, int | float) and not isinstance(b, bool) and abs(b) <= LARGEST_SCORE for b in bounds)
         and bounds[0] < bounds[1]
     )

@@ -12,7 +12,9 @@ import unicodedata
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.text import visible
 from paretoken.scoring.denials import Denials, find_denials
+from paretoken.scoring.digits import spell_numbers
 from paretoken.scoring.quantities import Quantity, find_quantities
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Facts:
     @property
     def provenance(self) -> str:
         """The version of the rules."""
-        return "facts 2: numbers, units, names, negations; en, zh"
+        return "facts 3: numbers, units, names, negations; en, zh"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Compare a batch in a worker thread, shape `(n, 3)`; larger is better."""
@@ -72,7 +74,7 @@ class Facts:
     def _score(self, item: ScoreItem) -> list[Scored]:
         if not item.references:
             return [Scored(metric, None, "the sample has no reference") for metric in self.metrics]
-        if not item.answer.strip():
+        if not visible(item.answer):
             return [Scored(metric, 0.0) for metric in self.metrics]
         told = [value for value in item.fields.values() if isinstance(value, str) and value not in item.references]
         given = "\n".join((item.input, *told))
@@ -117,7 +119,8 @@ def _note(word: str, facts: Iterable[str]) -> str | None:
 
 def normal(text: str) -> str:
     """A text in which the same is written the same way."""
-    return unicodedata.normalize("NFKC", _CIRCLED.sub(" ", text)).replace("’", "'")
+    text = spell_numbers(_CIRCLED.sub(" ", text))
+    return unicodedata.normalize("NFKC", text).replace("’", "'")
 
 
 def _holds(text: str, name: str) -> bool:

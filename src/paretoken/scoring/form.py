@@ -7,6 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING, ClassVar
 
 from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.text import comparable, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,8 @@ class Length:
     """Whether an answer is about as long as the reference, in characters, from 0 to 1.
 
     1 from the reference's length to twice it; below, their ratio; above, twice the reference by the answer: what is too
-    long costs, and is measured there. White space does not count; of several references the one counts that fits best.
+    long costs, and is measured there. White space and invisible characters do not count; of several references the
+    one counts that fits best.
     """
 
     name = "length"
@@ -54,7 +56,7 @@ class Length:
     @property
     def provenance(self) -> str:
         """The rule."""
-        return "length 1: characters without white space, once to twice the reference's"
+        return "length 2: characters without white space, once to twice the reference's"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Measure a batch, shape `(n, 1)`."""
@@ -64,16 +66,18 @@ class Length:
         if not item.references:
             return Scored("length", None, "the sample has no reference")
         own = _n_characters(item.answer)
-        wanted = [_n_characters(reference) for reference in item.references]
+        wanted = [n for reference in item.references if (n := _n_characters(reference))]
+        if not wanted:
+            return Scored("length", None, "the reference has no visible character")
         return Scored("length", max(min(1.0, own / n, 2 * n / max(1, own)) for n in wanted))
 
 
 class Format:
     """Share of the faults that an answer does not have, from 0 to 1; which ones it has stands in the note.
 
-    A blank answer scores 0. The faults: it ends in the middle of a sentence, says the same phrases over and over,
-    leaves a placeholder to fill in, talks about itself ("Sure! Here is", 好的，以下是) or declines, is written in
-    another script.
+    An answer without a visible character scores 0. The faults: it ends in the middle of a sentence, says the same
+    phrases over and over, leaves a placeholder to fill in, talks about itself ("Sure! Here is", 好的，以下是)
+    or declines, is written in another script.
 
     Args:
         language: The dataset's; of `zh` and `en` the script is checked.
@@ -91,21 +95,22 @@ class Format:
     def provenance(self) -> str:
         """The version of the rules, and the script."""
         script = f", script of {self._language}" if self._language in ("zh", "en") else ""
-        return f"format 2: end, repetition, placeholder, preamble{script}"
+        return f"format 3: end, repetition, placeholder, preamble{script}"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Check a batch, shape `(n, 1)`; 1 has no fault."""
         return [[self._check(item.answer)] for item in items]
 
     def _check(self, answer: str) -> Scored:
+        answer = visible(comparable(answer))
         text = unicodedata.normalize("NFKC", answer).strip()
         if not text:
             return Scored("format", 0.0, "blank")
         faults = {
-            "cut off": _is_cut_off(answer.strip()),
+            "cut off": _is_cut_off(answer),
             "repeats itself": repeated_share(text) > MOST_REPEATED,
             "leaves a placeholder": _PLACEHOLDER.search(_CODE.sub(" ", answer)) is not None,
-            "talks about itself": _PREAMBLE.search(answer.strip()) is not None,
+            "talks about itself": _PREAMBLE.search(answer) is not None,
         }
         if self._language in ("zh", "en"):
             faults["in another script"] = self._is_foreign(text)
@@ -121,7 +126,7 @@ class Format:
 
 
 def _n_characters(text: str) -> int:
-    return len("".join(text.split()))
+    return len("".join(visible(comparable(text)).split()))
 
 
 def _is_cut_off(text: str) -> bool:

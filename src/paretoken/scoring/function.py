@@ -8,14 +8,16 @@ import importlib.util
 import inspect
 import json
 import math
+import reprlib
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.errors import ScoreError, SpecError
-from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.protocols import LARGEST_SCORE, Scored, ScoreItem
 from paretoken.core.registry import suggest
+from paretoken.scoring.column import rising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +85,7 @@ class FunctionScorer:
         source = inspect.unwrap(function)
         self._awaited = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(source)
         self._file = inspect.getsourcefile(source) or "-"
+        self._line = getattr(getattr(source, "__code__", None), "co_firstlineno", 0)
         # Now and not when asked: the file may be edited while a run goes on with the function it has loaded.
         digest = hashlib.sha256(Path(self._file).read_bytes()).hexdigest()[:12] if Path(self._file).is_file() else "-"
         written = json.dumps(self._arguments, sort_keys=True, default=str, ensure_ascii=False)
@@ -127,11 +130,13 @@ class FunctionScorer:
             return Scored(self.name, None, str(reason or f"{self.name} gave no value"))
         try:
             number = float(cast("Any", value)) if not isinstance(value, str) else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if not math.isfinite(number) or not (reason is None or isinstance(reason, str)):
-            raise ScoreError(f"metric {self.name!r} returned {returned!r}{_of(item)}: it must return a number, a bool, "
-                             "None or (value, reason)")  # fmt: skip
+        if not abs(number) <= LARGEST_SCORE or not (reason is None or isinstance(reason, str)):
+            line = f"{Path(self._file).name}:{self._line}"
+            raise ScoreError(f"metric {self.name!r} returned {_shown(returned)}{_of(item)} ({line}): it must "
+                             f"return a number of at most {LARGEST_SCORE:g} in size, a bool, None or "
+                             "(value, reason)")  # fmt: skip
         low, high = self.ranges.get(self.name, (-math.inf, math.inf))
         if not low <= number <= high:
             raise ScoreError(
@@ -238,11 +243,16 @@ def _load_module(file: Path) -> Any:
 def _ranges(name: str, given: Sequence[float] | None) -> Mapping[str, tuple[float, float]]:
     if given is None:
         return {}
-    ends = list(given) if isinstance(given, list | tuple) else []
-    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
-    if len(ends) != 2 or not numbers or not ends[0] < ends[1]:
+    if not rising(given):
         raise SpecError(f"metric {name!r} has the range {given!r}.", fix="Give its lowest and highest value: [0, 1].")
-    return {name: (float(ends[0]), float(ends[1]))}
+    return {name: (float(given[0]), float(given[1]))}
+
+
+def _shown(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 def _of(item: ScoreItem) -> str:

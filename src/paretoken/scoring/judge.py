@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from paretoken.core.calls import CALL_FAILED, Message, Request
 from paretoken.core.errors import BrokenBound, ProviderError, ScoreError, SpecError
 from paretoken.core.protocols import Scored
+from paretoken.core.text import visible
 from paretoken.scoring.column import read_number, rising
 from paretoken.scoring.judge_wording import enclose, read_better, read_grade, wording_of
 
@@ -214,7 +215,7 @@ class Judge:
         if self._against is not None and not self._other(item).strip():
             what = "reference" if self._against == REFERENCE else f"text in column {self._against!r}"
             return Scored(self._metric, None, f"the sample has no {what}")
-        if not item.answer.strip():
+        if not visible(item.answer):
             return Scored(self._metric, 0.0)
         if item.is_overlong:
             return Scored(self._metric, None, "the answer is longer than texts of so many tokens are")

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar
 
 from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.text import comparable, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ class Chrf:
     @property
     def provenance(self) -> str:
         """Package version and the settings of its signature."""
-        return f"sacrebleu {version('sacrebleu')} chrF2 case:mixed nc:6 nw:0"
+        return f"sacrebleu {version('sacrebleu')} chrF2 case:mixed nc:6 nw:0 NFC"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Score a batch in a worker thread, shape `(n, 1)`; larger is better."""
@@ -46,7 +47,7 @@ class Chrf:
         def similarity(answer: str, reference: str) -> float:
             return float(metric.sentence_score(answer, [reference]).score) / 100
 
-        return [[_scored("chrf", item, similarity, str.strip)] for item in items]
+        return [[_scored("chrf", item, similarity, visible)] for item in items]
 
 
 class RougeL:
@@ -67,7 +68,7 @@ class RougeL:
     @property
     def provenance(self) -> str:
         """Package version and tokens."""
-        return f"rouge-score {version('rouge-score')} rougeL F1 words, CJK characters, no stemming"
+        return f"rouge-score {version('rouge-score')} rougeL F1 words, CJK characters, no stemming, NFC"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Score a batch in a worker thread, shape `(n, 1)`; larger is better."""
@@ -100,9 +101,10 @@ def _scored(
     """One value, with the cases in which there is nothing to compare settled first."""
     if not item.references:
         return Scored(metric, None, "the sample has no reference")
-    references = [reference for reference in item.references if content(reference)]
+    answer = comparable(item.answer)
+    references = [reference for reference in map(comparable, item.references) if content(reference)]
     if not references:
         return Scored(metric, None, "the reference has no words")
-    if not item.answer.strip():
+    if not visible(answer):
         return Scored(metric, 0.0)
-    return Scored(metric, max(similarity(item.answer, reference) for reference in references))
+    return Scored(metric, max(similarity(answer, reference) for reference in references))

@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from paretoken.core.errors import SpecError
 from paretoken.core.protocols import Scored, ScoreItem
+from paretoken.core.text import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL | re.IGNORECASE)
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
+    from referencing import Resource
+    from referencing._core import Resolver
+
+_FENCE = re.compile("`{3,}|~{3,}")
+_LANGUAGE = re.compile(r"[^\S\r\n]*(?!(?:true|false|null)\b)[A-Za-z][\w+.-]*(?:[^\r\n{\[\"]*\r?\n)?")
+"""What may stand after a fence: a language, and whatever else its line says."""
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class Contains:
-    """The answer contains a text, or the value of a column of its sample.
+    """The answer contains a text, or the value of a column of its sample; of a list, every value.
+
+    Numbers and bools are looked for as JSON writes them, whole numbers without a fraction: `5`, `true`.
 
     Args:
         text: The text to look for.
@@ -45,27 +57,35 @@ class Contains:
         if not isinstance(ignore_case, bool):
             raise SpecError(f"contains' ignore_case is {ignore_case!r}.", fix="Give true or false.")
         self._text, self._field, self._ignore_case = text, field, ignore_case
+        self.reads = () if field is None else (field,)
 
     @property
     def provenance(self) -> str:
         """The rule."""
         wanted = f"field={self._field!r}" if self._text is None else repr(self._text)
-        return f"contains({wanted}{', ignore_case' if self._ignore_case else ''})"
+        return f"contains 2({wanted}{', ignore_case' if self._ignore_case else ''})"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Check a batch, shape `(n, 1)`; 1 is kept."""
         return [[self._check(item)] for item in items]
 
     def _check(self, item: ScoreItem) -> Scored:
+        wanted: object = self._text
         if self._field is None:
-            wanted = self._text or ""
+            pass
         elif (value := item.fields.get(self._field)) is None or value != value or value == "":
             return Scored("contains", None, f"the sample has nothing in column {self._field!r}")
         else:
-            wanted = str(value)
-        if self._ignore_case:
-            return Scored("contains", float(wanted.casefold() in item.answer.casefold()))
-        return Scored("contains", float(wanted in item.answer))
+            wanted = value
+        texts = _texts(wanted)
+        if not texts:
+            return Scored("contains", None, f"column {self._field!r} holds {wanted!r}, in which there is no text")
+        answer = self._form(item.answer)
+        return Scored("contains", float(all(self._form(text) in answer for text in texts)))
+
+    def _form(self, text: str) -> str:
+        text = comparable(text)
+        return comparable(text.casefold()) if self._ignore_case else text
 
 
 class Regex:
@@ -87,7 +107,7 @@ class Regex:
         if not isinstance(pattern, str):
             raise SpecError(f"regex is given {pattern!r}.", fix="Give a pattern in quotes.")
         try:
-            self._pattern = re.compile(pattern)
+            self._pattern = re.compile(comparable(pattern))
         except (re.error, OverflowError, RecursionError) as error:
             raise SpecError(
                 f"regex {pattern!r} does not compile: {error}.", fix="Python's `re` says what it may hold."
@@ -96,11 +116,11 @@ class Regex:
     @property
     def provenance(self) -> str:
         """The rule."""
-        return f"regex({self._pattern.pattern!r})"
+        return f"regex 2({self._pattern.pattern!r})"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Check a batch, shape `(n, 1)`; 1 is kept."""
-        return [[Scored("regex", float(self._pattern.search(item.answer) is not None))] for item in items]
+        return [[Scored("regex", float(self._pattern.search(comparable(item.answer)) is not None))] for item in items]
 
 
 class JsonSchema:
@@ -122,9 +142,8 @@ class JsonSchema:
     def __init__(self, schema: Mapping[str, object]) -> None:
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
-        from jsonschema.validators import validator_for
+        from jsonschema.validators import extend, validator_for
         from referencing import Registry, Resource
-        from referencing.exceptions import Unresolvable
         from referencing.jsonschema import DRAFT202012
 
         if not isinstance(schema, Mapping):
@@ -136,33 +155,35 @@ class JsonSchema:
         resolver = Registry().with_resource(resource.id() or "", resource).crawl().resolver(resource.id() or "")
         try:
             kind.check_schema(dict(schema))
-            for reference in _references(schema):
-                resolver.lookup(reference)
+            _look_up(resource, resolver)
+            self._text = json.dumps(schema, ensure_ascii=False, sort_keys=True)
+            exact = cast("Any", extend)(kind, {"multipleOf": _multiple_of})
+            self._validator: Validator = exact(dict(schema), registry=Registry())
+            for text in ("null", "true", "0", '""', "[]", "{}"):
+                self._validator.is_valid(json.loads(text))
         except SchemaError as error:
             raise SpecError(
                 f"json_schema is not a JSON Schema: {error.message} at {error.json_path}.", fix="Correct the schema."
             ) from error
-        except Unresolvable as error:
-            raise SpecError(
-                f"json_schema refers to {error.ref!r}, which is not in it.", fix="Put the definition under $defs."
-            ) from error
-        self._validator = kind(dict(schema), registry=Registry())
-        self._text = json.dumps(schema, ensure_ascii=False, sort_keys=True, default=str)
+        except RecursionError as error:
+            raise SpecError("json_schema refers to itself without end.", fix="Let every $ref lead further into the "
+                            "answer, by properties or items.") from error  # fmt: skip
+        except TypeError as error:
+            raise SpecError(f"json_schema is not JSON: {error}.", fix="Put dates in quotes.") from error
 
     @property
     def provenance(self) -> str:
         """The schema."""
-        return f"json_schema({self._text})"
+        return f"json_schema 2({self._text})"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Check a batch, shape `(n, 1)`; 1 is kept."""
         return [[Scored("json_schema", float(self._accepts(item.answer)))] for item in items]
 
     def _accepts(self, answer: str) -> bool:
-        fenced = _FENCED.fullmatch(answer)
         try:
-            value = json.loads(fenced[1] if fenced else answer, parse_constant=_refuse)
-            return self._validator.is_valid(value)
+            value = json.loads(_without_fence(answer), parse_constant=_refuse)
+            return bool(self._validator.is_valid(value))
         except (ValueError, RecursionError):
             return False
 
@@ -190,24 +211,62 @@ class MaxChars:
     @property
     def provenance(self) -> str:
         """The rule."""
-        return f"max_chars({self._limit})"
+        return f"max_chars 2({self._limit})"
 
     async def score(self, items: Sequence[ScoreItem]) -> list[list[Scored]]:
         """Check a batch, shape `(n, 1)`; 1 is kept."""
-        return [[Scored("max_chars", float(len(item.answer.strip()) <= self._limit))] for item in items]
+        return [[Scored("max_chars", float(len(comparable(item.answer.strip())) <= self._limit))] for item in items]
 
 
-def _references(schema: object) -> Iterator[str]:
-    """Every `$ref` in a schema."""
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key == "$ref" and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
+def _texts(value: object) -> list[str]:
+    """What to look for in an answer for a value: of a list every part, of an object nothing."""
+    if isinstance(value, list | tuple):
+        parts = [_texts(part) for part in value]
+        return [text for part in parts for text in part] if all(parts) else []
+    if value is None or isinstance(value, Mapping):
+        return []
+    if isinstance(value, bool):
+        return [str(value).lower()]
+    if isinstance(value, float) and value.is_integer():
+        return [str(int(value))]
+    return [str(value)]
+
+
+def _without_fence(answer: str) -> str:
+    text = answer.strip("\ufeff \t\r\n")
+    fence = _FENCE.match(text)
+    if fence is None or len(text) < 2 * fence.end() or not text.endswith(fence[0]):
+        return text
+    body = text[fence.end() :].rstrip(fence[0][0])
+    language = _LANGUAGE.match(body)
+    return body[language.end() :] if language else body
+
+
+def _look_up(resource: Resource[Any], resolver: Resolver[Any]) -> None:
+    """Make sure that every reference in a schema leads somewhere, each from where it stands."""
+    from referencing.exceptions import Unresolvable
+
+    resolver = resolver.in_subresource(resource)
+    if isinstance(resource.contents, Mapping):
+        for keyword in _REFERENCES:
+            if isinstance(reference := resource.contents.get(keyword), str):
+                try:
+                    resolver.lookup(reference)
+                except Unresolvable as error:
+                    raise SpecError(
+                        f"json_schema refers to {reference!r}, which is not in it.",
+                        fix="Put the definition under $defs.",
+                    ) from error
+    for inner in resource.subresources():
+        _look_up(inner, resolver)
+
+
+def _multiple_of(validator: Validator, divisor: float, value: Any, _: object) -> Iterator[ValidationError]:
+    """`multipleOf` of numbers as they are written: 19.99 is a multiple of 0.01, which no binary fraction is."""
+    from jsonschema.exceptions import ValidationError
+
+    if validator.is_type(value, "number") and Fraction(str(value)) % Fraction(str(divisor)):
+        yield ValidationError(f"{value!r} is not a multiple of {divisor!r}")
 
 
 def _refuse(constant: str) -> float:
