@@ -289,7 +289,7 @@ class TestValues:
             prompt.render({"order": {"items": ["pan"]}, "name": "pan", "parts": ["a"]})
 
     @pytest.mark.parametrize(
-        "template", ["{{ 10 ** 5000 }}", "{{ 9 ** 9 ** 9 }}", "{{ 1 if 2 ** 99999999999 else 2 }}"]
+        "template", ["{{ 10 ** 5000 }}", "{{ 9 ** (9 ** 9) }}", "{{ 1 if 2 ** 99999999999 else 2 }}"]
     )
     def test_huge_numbers_are_refused(self, tmp_path: Path, template: str):
         with pytest.raises(SpecError, match="too large"):
