@@ -292,3 +292,40 @@ def test_what_does_not_fit_the_memory_is_told(log: CallLog, monkeypatch: pytest.
     monkeypatch.setattr("paretoken.analysis.call_log.MEMORY", "1KB")
     with pytest.raises(SpecError, match="this takes more than 1KB of memory"):
         log.cost_by("model")
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Shanghai"])
+@pytest.mark.parametrize("unit", ["ns", "us", "ms"])
+def test_times_of_every_precision_are_times(
+    calls: pd.DataFrame, tmp_path: Path, unit: str, zone: str | None, log: CallLog
+) -> None:
+    at = pd.to_datetime(calls["at"], utc=True)
+    at = at.dt.tz_localize(None) if zone is None else at.dt.tz_convert(zone)
+    kind = f"datetime64[{unit}]" if zone is None else f"datetime64[{unit}, {zone}]"
+    path = saved(calls.assign(at=at.astype(kind)), tmp_path / "x.parquet")
+    assert CallLog(path).cost_by("day").equals(log.cost_by("day"))
+
+
+def test_links_are_followed_and_every_file_counts_once(calls: pd.DataFrame, tmp_path: Path) -> None:
+    logs, store = tmp_path / "logs", tmp_path / "store"
+    logs.mkdir()
+    store.mkdir()
+    saved(calls, logs / "a.parquet")
+    saved(calls, store / "b.parquet")
+    (logs / "june").symlink_to(store)
+    (store / "again").symlink_to(logs)
+    (logs / "copy.parquet").symlink_to(logs / "a.parquet")
+    (logs / "gone.parquet").symlink_to(tmp_path / "gone.parquet")
+    for source in (logs, f"{logs}/**/*.parquet"):
+        assert len(CallLog(source)) == 2 * len(calls)
+
+
+def test_hidden_files_are_no_data_unless_asked_for(calls: pd.DataFrame, tmp_path: Path) -> None:
+    for name in ("a", ".a", "_temporary/0/a", ".ipynb_checkpoints/a", "b/_c", "._a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        saved(calls, tmp_path / f"{name}.parquet")
+    (tmp_path / "._a.parquet").write_bytes(b"\0\5\x16\7")
+    for source in (tmp_path, f"{tmp_path}/**/*.parquet", f"{tmp_path}/*.parquet"):
+        assert len(CallLog(source)) == len(calls)
+    assert len(CallLog(tmp_path / "_temporary")) == len(calls)
+    assert len(CallLog(f"{tmp_path}/_temporary/*/*.parquet")) == len(calls)

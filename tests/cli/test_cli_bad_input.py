@@ -118,7 +118,7 @@ BAD = [
     Bad("scorer twice", spec("- max_chars: 90", "- contains: new"), ("spec.yaml", "- contains: new"),
         ("scorers[1]", "'contains'")),
     Bad("reference-based scorer without references",
-        lambda lab: (lab.edit("fields: {reference: copy}, ", ""), lab.edit("- max_chars: 90", "- chrf")),
+        lambda lab: (lab.edit("{reference: copy}", "{reference: null}"), lab.edit("- max_chars: 90", "- chrf")),
         ("spec.yaml", "- chrf"), ("'chrf'", "fields: {reference: COLUMN}")),
     Bad("reference-based scorer on a sample without one",
         lambda lab: (lab.edit("A small chair, made with care.", "", "data.jsonl"),

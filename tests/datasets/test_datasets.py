@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 import pyarrow as pa
@@ -88,12 +88,62 @@ def test_templates_never_see_the_reference(tmp_path: Path):
             assert sample.reference not in sample.input
 
 
-def test_without_an_input_column_the_input_is_the_other_columns(tmp_path: Path):
-    path = _write(
-        tmp_path / "a.jsonl", [{"id": "1", "name": "kettle", "colour": None, "litres": 1.7, "reference": "R"}]
-    )
-    (sample,) = load_dataset(path).samples
-    assert sample.input == "name: kettle\nlitres: 1.7"
+class TestWithoutAnInputColumn:
+    ROW: ClassVar = {"id": "1", "name": "kettle", "colour": None, "litres": 1.7, "score": 9, "reference": "R"}
+
+    def _load(self, folder: Path, *named: str, **fields: str | None) -> Dataset:
+        return load_dataset(_write(folder / "a.jsonl", [self.ROW]), fields=fields, named=named)
+
+    def test_the_input_is_what_templates_name(self, tmp_path: Path):
+        dataset = self._load(tmp_path, "litres", "name", "colour", "reference")
+        assert dataset.samples[0].input == "name: kettle\nlitres: 1.7"
+        assert dataset.shown == ("name", "colour", "litres")
+        assert "input" not in dataset.template_variables
+        assert "input" not in dataset.template_values(dataset.samples[0])
+        assert self._load(tmp_path).samples[0].input == ""
+
+    def test_it_stays_the_same_data_whatever_templates_name(self, tmp_path: Path):
+        assert self._load(tmp_path).hash == self._load(tmp_path, "name").hash
+        assert self._load(tmp_path).hash != self._load(tmp_path, input="name").hash
+
+    def test_a_template_that_wants_the_input_is_refused(self, tmp_path: Path):
+        error = _refused(_write(tmp_path / "a.jsonl", [self.ROW]), named={"input"})
+        assert error.field == "dataset.fields.input"
+        assert "name, colour" in error.fix
+        assert self._load(tmp_path, "input", input="name").samples[0].input == "kettle"
+
+
+@pytest.mark.parametrize(
+    ("columns", "fix"),
+    [
+        (("question", "answer"), "fields: {input: question, reference: answer}"),
+        (("Input", "Reference"), "fields: {input: Input, reference: Reference}"),
+        (("user prompts", "gold-answers"), 'fields: {input: "user prompts", reference: gold-answers}'),
+        (("sourceText", "expectedOutput"), "fields: {input: sourceText, reference: expectedOutput}"),
+        (
+            ("\u95ee\u9898", "\u6807\u51c6\u7b54\u6848"),
+            "fields: {input: \u95ee\u9898, reference: \u6807\u51c6\u7b54\u6848}",
+        ),
+    ],
+)
+def test_columns_of_other_names_are_asked_about(tmp_path: Path, columns: tuple[str, str], fix: str):
+    asked, wanted = columns
+    path = _write(tmp_path / "a.jsonl", [{asked: "what?", wanted: "secret"}])
+    assert _refused(path, named={"input"}).fix == f"Write {fix}."
+    assert _refused(path).fix == f"Write {fix}, or fields: {{reference: null}} if it is none."
+    told = load_dataset(path, fields={"input": asked, "reference": wanted}, named={"input"})
+    assert "secret" not in told.template_values(told.samples[0]).values()
+    untold = load_dataset(path, fields={"reference": None}, named={wanted})
+    assert untold.reference_column is None
+    assert untold.samples[0].input == f"{wanted}: secret"
+
+
+@pytest.mark.parametrize(
+    "column", ["answer_type", "target_audience", "output_tokens", "brand", "labelled", "text", "id"]
+)
+def test_other_columns_are_no_reference(tmp_path: Path, column: str):
+    path = _write(tmp_path / "a.jsonl", [{"input": "x", column: "y"}])
+    assert load_dataset(path).reference_column is None
 
 
 def test_without_an_id_column_samples_are_numbered(tmp_path: Path):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from paretoken.core.calls import Message
 from paretoken.core.errors import SpecError
@@ -185,7 +188,9 @@ class TestErrors:
             ("---\nname: a@b\n---\n# user\nx", None, "cannot be named 'a@b'"),
             ("---\nname: never closed\n# user\nx", 1, "before the first section"),
             ("---\nname: te\n---\n\nte\n# user\nx", 5, "before the first section"),
-            ("Just text.", 1, "before the first section"),
+            ("---\nname: never closed\nJust text.", 1, "no end"),
+            ("Be brief.\n\n# User:\nSay {{ x }}", 3, "'# User:' begins no section"),
+            ("## system\nBe brief.", 1, "'## system' begins no section"),
             ("", None, "no `# user` section"),
             ("# system\nx", None, "no `# user` section"),
             ("# system\nx\n# user\n\nA\n{{ product ! }}\nB", 6, "template syntax"),
@@ -204,7 +209,7 @@ class TestErrors:
 
     def test_text_that_is_not_utf8_is_named(self, tmp_path: Path):
         (tmp_path / "p.md").write_bytes("# user\n水壶".encode("gb18030"))
-        with pytest.raises(SpecError, match=r"p\.md: the prompt is not UTF-8"):
+        with pytest.raises(SpecError, match=r"p\.md:2: this is not UTF-8 text"):
             load_prompts([tmp_path / "p.md"])
 
     def test_missing_files_and_empty_folders_are_named(self, tmp_path: Path):
@@ -235,3 +240,80 @@ def test_a_text_gives_its_templates_back_without_marks(tmp_path):
     path.write_text("# system\nBe kind.\n# user\n<!-- segment: task -->\nSay {{ word }}.\n# not a role\n", "utf-8")
     (prompt,) = load_prompts([path])
     assert templates_of(prompt.text) == [("system", "Be kind."), ("user", "Say {{ word }}.\n# not a role")]
+
+
+def test_a_file_without_sections_is_one_message_of_the_user(tmp_path: Path):
+    for text in ("Say {{ x }}.\n## Rules\nBe brief.\n", "---\nname: p\n---\nSay {{ x }}.\n## Rules\nBe brief.\n"):
+        prompt = _load(tmp_path, text)
+        assert prompt.render({"x": "hi"}) == (Message("user", "Say hi.\n## Rules\nBe brief."),)
+        assert templates_of(prompt.text) == list(prompt.sections)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_marked_files_and_lines_of_windows_are_read(tmp_path: Path, encoding: str):
+    (tmp_path / "p.md").write_bytes("---\r\nname: 壶\r\n---\r\n# user\r\n说 {{ x }}\r\n再说".encode(encoding))
+    (prompt,) = load_prompts([tmp_path / "p.md"])
+    assert (prompt.name, prompt.sections) == ("壶", (("user", "说 {{ x }}\n再说"),))
+
+
+class TestValues:
+    def _shown(self, folder: Path, template: str, **values: object) -> str:
+        return _load(folder, f"# user\n{template}").render(values)[0].content
+
+    @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text())))
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_json_is_plain(self, tmp_path: Path, value: dict[str, object]):
+        shown = self._shown(tmp_path, "|{{ x | tojson }}|", x=value)[1:-1]
+        assert json.loads(shown) == value
+        assert shown == json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+    def test_json_is_not_escaped_for_html(self, tmp_path: Path):
+        assert self._shown(tmp_path, "{{ x | tojson }}", x="pan's <b> 壶 & lid") == '"pan\'s <b> 壶 & lid"'
+        assert self._shown(tmp_path, "{{ x | tojson(indent=1) }}", x=[1]) == "[\n 1\n]"
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            "{{ order.items }}",
+            "{{ name.title }}",
+            "{{ [name.title] }}",
+            "{{ 'a ' ~ order.items }}",
+            "{{ order.values | string }}",
+            "{{ parts | map('upper') }}",
+            "{% for part in [order.keys] %}{{ part }}{% endfor %}",
+        ],
+    )
+    def test_what_has_no_text_of_its_own_is_refused(self, tmp_path: Path, template: str):
+        prompt = _load(tmp_path, f"# user\n{template}")
+        with pytest.raises(SpecError, match="which is no value of the sample"):
+            prompt.render({"order": {"items": ["pan"]}, "name": "pan", "parts": ["a"]})
+
+    @pytest.mark.parametrize(
+        "template", ["{{ 10 ** 5000 }}", "{{ 9 ** (9 ** 9) }}", "{{ 1 if 2 ** 99999999999 else 2 }}"]
+    )
+    def test_huge_numbers_are_refused(self, tmp_path: Path, template: str):
+        with pytest.raises(SpecError, match="too large"):
+            self._shown(tmp_path, template)
+
+    @pytest.mark.parametrize("text", ["<function f at 0x7f00>", "<a b at 0x12>"])
+    def test_a_sample_may_tell_of_addresses(self, tmp_path: Path, text: str):
+        assert self._shown(tmp_path, "Explain {{ x }}", x=text) == f"Explain {text}"
+        assert self._shown(tmp_path, f"Explain {text}: {{{{ x }}}}", x="y") == f"Explain {text}: y"
+
+    @pytest.mark.parametrize(
+        ("template", "shown"),
+        [
+            ("{{ order['items'] }}", "['pan']"),
+            ("{{ order.items() | list }}", "[('items', ['pan'])]"),
+            ("{{ name.title() }}", "Pan"),
+            ("{{ parts | map('upper') | join }}", "A"),
+            ("{{ 2 ** 10 }} {{ 2 ** -1 }}", "1024 0.5"),
+        ],
+    )
+    def test_what_has_a_text_is_shown(self, tmp_path: Path, template: str, shown: str):
+        assert self._shown(tmp_path, template, order={"items": ["pan"]}, name="pan", parts=["a"]) == shown
+
+    def test_names_are_compared_in_one_form(self, tmp_path: Path):
+        prompt = _load(tmp_path, "# user\n{{ gro\u0308\u00dfe }}")
+        prompt.check({"gr\u00f6\u00dfe"})
+        assert prompt.render({"gr\u00f6\u00dfe": "5 l"})[0].content == "5 l"

@@ -43,7 +43,8 @@ TOLD = ("run", "sample", "label", "variant", "input", "reference", "answer", "er
 COLUMNS = (*NEEDED, *CHOICES, *COUNTED, *TOLD)
 """Names that a log knows, none of a tag."""
 TYPES: dict[str, tuple[Holds, ...]] = {
-    "VARCHAR": ("texts", "times"), "ENUM": ("texts",), "TIMESTAMP": ("times",), "DATE": ("times",),
+    "VARCHAR": ("texts", "times"), "ENUM": ("texts",), "DATE": ("times",),
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMPTZ_NS", "TIMESTAMP_MS", "TIMESTAMP_S"), ("times",)),
     '"NULL"': ("times", "texts", "numbers"),
     **dict.fromkeys(("DECIMAL", "DOUBLE", "FLOAT", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT",
                      "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"), ("numbers",)),

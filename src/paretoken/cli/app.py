@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from paretoken.cli import baselines, costs, experiments, inspection, reasons, reports, selecting
+from paretoken.cli.screen import write_anything
 from paretoken.core.errors import ParetokenError
 from paretoken.core.text import printable
 
@@ -53,12 +54,13 @@ def run_command(arguments: Sequence[str]) -> int:
         0 ok, 1 a gate failed, 2 bad input, 3 budget reached, 4 provider failed, 5 internal, store or score failure,
         130 interrupted.
     """
+    write_anything()
     try:
         app(list(arguments))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except ParetokenError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)

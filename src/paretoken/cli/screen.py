@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from contextvars import ContextVar
+from io import TextIOWrapper
 from shutil import get_terminal_size
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,6 +94,30 @@ def note(text: str) -> None:
     print("\n".join(shown), file=sys.stderr)
 
 
+_PLAIN = {
+    **str.maketrans("─━│┃═║", "--||=|"),
+    **dict.fromkeys(map(ord, "┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬"), "+"),
+    **str.maketrans("·–—−×“”‘’", "*---x\"\"''"),
+    **str.maketrans({"…": "...", "→": "->", "←": "<-", "≤": "<=", "≥": ">="}),
+}
+
+
+def _in_other_signs(error: UnicodeError) -> tuple[str, int]:
+    """What stands in for characters that an encoding lacks: plain lines and signs, and `?` for all others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(sign if sign.isascii() else "?" for sign in shown), error.end
+
+
+def write_anything() -> None:
+    """Make stdout and stderr take every text, whatever their encoding."""
+    codecs.register_error("paretoken", _in_other_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="paretoken")
+
+
 def flush() -> None:
     """Let whoever reads the answer have it now."""
     sys.stdout.flush()
@@ -99,9 +125,10 @@ def flush() -> None:
 
 def print_json(value: object) -> None:
     """The answer for programs."""
+    text = well_formed(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    value = json.loads(text, parse_constant=str)
     to_ascii = "utf" not in (sys.stdout.encoding or "").lower()
-    text = json.dumps(value, ensure_ascii=to_ascii, indent=2, default=str)
-    print(well_formed(text))
+    print(json.dumps(value, ensure_ascii=to_ascii, indent=2))
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], title: str = "", first: Sequence[str] = ()) -> None:
@@ -117,12 +144,12 @@ def print_rows(rows: Sequence[Mapping[str, object]], title: str = "", first: Seq
     screen = WHOLE if _wide.get() else _width()
     cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
     fitted = fit(cells, screen, first)
-    table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold",
+    table = Table(title=Text(printable(title)) if title else None, title_justify="left", header_style="bold",
                   box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     label = next(iter(fitted.widths))
     for name, width in fitted.widths.items():
         numeric = all(isinstance(row[name], (int, float)) or row[name] is None for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", width=width)
+        table.add_column(Text(printable(name)), justify="right" if numeric else "left", width=width)
     for row in cells:
         table.add_row(*(Text(cut_middle(row[name], width) if name == label and _is_name(row[name]) else row[name])
                         for name, width in fitted.widths.items()))  # fmt: skip
@@ -258,7 +285,7 @@ def board_table(rows: Sequence[BoardRow], most: int) -> Table:
         table.add_column(name, justify="right" if name in (*names, "n") else "left")
     for row in rows[:most]:
         cells = [_interval(row.estimates.get(name)) for name in names]
-        table.add_row(Text(row.label), *cells, str(row.n), "front" if row.kept else "")
+        table.add_row(Text(printable(row.label)), *cells, str(row.n), "front" if row.kept else "")
     if len(rows) > most:
         table.add_row(Text(f"and {len(rows) - most} more"))
     return table

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from paretoken.core.errors import SpecError
-from paretoken.core.text import comparable, well_formed
+from paretoken.core.text import comparable, read_text, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,31 +27,6 @@ _SAMPLED = 50
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*\Z', re.IGNORECASE)
 _UNSEEN = " \t\r\n\v\f\xa0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 _EDGES = re.compile(f"^[{_UNSEEN}]+|[{_UNSEEN}]+$")
-_MARKS = (
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-    (b"", "utf-8-sig"),
-)
-"""Byte order marks, and the encoding that each stands for."""
-
-
-def read_text(path: Path) -> str:
-    """A whole text file, without its byte order mark and with its line ends as they are.
-
-    Raises:
-        SpecError: It is neither UTF-8 nor marked as UTF-16 or UTF-32; the line is named.
-    """
-    data = path.read_bytes()
-    encoding = next(encoding for mark, encoding in _MARKS if data.startswith(mark))
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        name = "UTF-8" if encoding == "utf-8-sig" else encoding.upper()
-        before = data[: error.start]
-        line = len(re.findall(rb"\r\n?|\n", before)) + 1 if name == "UTF-8" else None
-        raise SpecError(f"this is not {name} text.", fix="Save the file as UTF-8.", file=path, line=line) from error
 
 
 def column_name(name: str) -> str:
@@ -65,7 +40,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     Raises:
         SpecError: A line is broken, names a key twice, is nested too deeply, or holds a number beyond 64 bits.
     """
-    for number, line in enumerate(io.StringIO(read_text(path), newline=""), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -127,7 +102,7 @@ def read_csv(path: Path) -> list[tuple[int, dict[str, object]]]:
         SpecError: A row has another number of fields than the header, a quote is not closed, a name stands twice, or
             the delimiter is in doubt.
     """
-    lines = list(io.StringIO(read_text(path), newline=""))
+    lines = list(io.StringIO(read_text(path, keep_line_ends=True), newline=""))
     told = _SEPARATOR.match(lines[0]) if lines else None
     skipped = 1 if told else 0
     with _of_any_length():

@@ -63,14 +63,15 @@ def load_design(
     spec, entries, source = load_spec(path, instead)
     folder = source.path.resolve().parent
     take = min((n for n in (spec.dataset.take, limit) if n is not None), default=None)
+    prompts = {prompt.id: prompt for prompt in load_prompts(folder / path for path in spec.prompts)}
     dataset = load_dataset(
         folder / spec.dataset.path,
-        fields=cast("dict[str, str]", spec.dataset.fields),
+        fields=cast("dict[str, str | None]", spec.dataset.fields),
         take=take,
         seed=spec.seed,
         language=spec.dataset.language,
+        named=frozenset[str]().union(*(prompt.variables for prompt in prompts.values())),
     )
-    prompts = {prompt.id: prompt for prompt in load_prompts(folder / path for path in spec.prompts)}
     for prompt in prompts.values():
         prompt.check(dataset.template_variables)
     left_out = None if spec.plan.segments is None else leave_out(spec.plan.segments, prompts, dataset, source)

@@ -74,14 +74,16 @@ def check_judges(
     for i, judge in judging(scorers).items():
         if judges[judge.model].provider.recorded:
             raise source.error(f"answers of {judge.model!r} are recorded, so it cannot judge.", "scorers", i)
+        if not dataset.shown:
+            raise source.error("no column is the input, which a judge is shown.", "scorers", i,
+                               fix="Name it: dataset: {fields: {input: COLUMN}}.")  # fmt: skip
         for column in judge.columns:
             if column not in known:
                 raise source.error(f"no column {column!r} is recorded.", "scorers", i,
                                    fix=suggest(column, dict.fromkeys(known)))  # fmt: skip
-            joined = spec.dataset.fields.get("input", "input") not in dataset.columns
-            if joined and column in dataset.columns:
+            if dataset.input_column is None and column in dataset.shown:
                 raise source.error(f"the judge would be shown column {column!r}: without a column of its own the "
-                                   "input is made of all.", "dataset", "fields",
+                                   "input is made of those that templates name.", "dataset", "fields",
                                    fix="Name it: dataset: {fields: {input: COLUMN}}.")  # fmt: skip
         for sample in dataset.samples:
             try:

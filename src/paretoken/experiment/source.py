@@ -14,6 +14,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from paretoken.core.errors import SpecError
+from paretoken.core.text import read_text, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +47,7 @@ class Source:
         if not path.is_file():
             raise SpecError("the spec does not exist.", fix="`paretoken init` writes one to start from.", file=path)
         self.path = path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise SpecError("this is not UTF-8 text.", file=path,
-                            line=error.object[: error.start].count(b"\n") + 1) from error  # fmt: skip
+        text = read_text(path)
         try:
             self._tree = YAML(typ="rt", pure=True).load(text)
         except ReaderError as error:
@@ -73,11 +70,11 @@ class Source:
     def _plain(self, node: Any, location: tuple[str | int, ...]) -> Any:
         """A node as plain Python values: texts, true and false, null, and numbers that every later reader takes."""
         if isinstance(node, dict):
-            return {str(key): self._plain(value, (*location, key)) for key, value in node.items()}
+            return {well_formed(str(key)): self._plain(value, (*location, key)) for key, value in node.items()}
         if isinstance(node, list):
             return [self._plain(value, (*location, i)) for i, value in enumerate(node)]
         if node is None or isinstance(node, str):
-            return node if node is None else str(node)
+            return node if node is None else well_formed(str(node))
         if isinstance(node, ScalarBoolean | bool):
             return bool(node)
         if isinstance(node, int) and -MOST <= node <= MOST:

@@ -84,7 +84,7 @@ class DatasetSpec(Strict):
 
     path: str
     take: int | None = Field(None, ge=1)
-    fields: dict[Literal["id", "input", "reference", "cluster"], str] = {}
+    fields: dict[Literal["id", "input", "reference", "cluster"], str | None] = {}
     language: str | None = None
 
 

@@ -10,7 +10,8 @@
     <!-- segment: task -->
     Describe {{ product }} in at most 40 words.
 
-Templates run in Jinja2's immutable sandbox; a variable the dataset lacks is an error before anything is spent.
+A file without sections is one message of the user. Templates run in Jinja2's immutable sandbox; a variable the dataset
+lacks is an error before anything is spent.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -30,10 +31,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from paretoken.core.calls import Message
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
+from paretoken.core.text import comparable, read_text, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from jinja2.runtime import Context
 
 Section = Literal["system", "user", "assistant"]
 
@@ -43,9 +47,36 @@ MARK = re.compile(r"^[ \t]*<!--[ \t]*segment:[ \t]*([\w-]+)[ \t]*-->[ \t]*\n?", 
 COMMENT = re.compile(r"[^\n]*<!--[ \t]*segment\b[^\n]*")
 """A line that is meant to be a mark."""
 _FRONT_KEYS = ("name", "description")
-_JINJA = ImmutableSandboxedEnvironment(  # plain text for a model: nothing to escape
-    undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
-)
+_HEADING = re.compile(r"^[ \t]*#+[ \t]*(system|user|assistant)[ \t]*:?[ \t]*$", re.MULTILINE | re.IGNORECASE)
+"""A line that is meant to begin a section."""
+_ADDRESS = re.compile(r"<[^<>]*(?:<[^<>]*>)?[^<>]* at 0x[0-9a-fA-F]+>")
+"""A value that has no text of its own: a method that was not called, a generator."""
+MAX_BITS = 4096
+
+
+class _Templates(ImmutableSandboxedEnvironment):
+    """Templates of plain text: nothing is escaped, and no power is worked out that has thousands of digits."""
+
+    intercepted_binops = frozenset(["**"])
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Work out a power.
+
+        Raises:
+            ValueError: It is too large.
+        """
+        if isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > MAX_BITS:
+            raise ValueError(f"{left} ** {right} is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _to_json(value: object, indent: int | None = None) -> str:
+    """A value as JSON for a model to read: unlike Jinja2's own, it escapes nothing for HTML."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent, default=str)
+
+
+_JINJA = _Templates(undefined=StrictUndefined, finalize=lambda value: "" if value is None else value)
+_JINJA.filters["tojson"] = _to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +132,13 @@ class Prompt:
         """
         known = frozenset(variables)
         for _, template in self.sections:
-            for name in sorted(_variables(template) - known):
+            for name in sorted(n for n in _variables(template) if comparable(n) not in known):
                 raise SpecError(f"the template uses {name!r}, which the dataset does not offer.",
                                 fix=suggest(name, known), file=self.path, line=self._line_of(name))  # fmt: skip
 
     def _line_of(self, variable: str) -> int | None:
         pattern = re.compile(rf"\{{[{{%][^}}]*\b{re.escape(variable)}\b")
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(self.path).split("\n")
         return next((number for number, line in enumerate(lines, start=1) if pattern.search(line)), None)
 
     def render(self, values: Mapping[str, object]) -> tuple[Message, ...]:
@@ -116,10 +147,17 @@ class Prompt:
         Raises:
             SpecError: The template fails on these values.
         """
+        values = {**values, **{n: values[comparable(n)] for n in self.variables if comparable(n) in values}}
         try:
-            return tuple(Message(role, _compile(template).render(values).strip()) for role, template in self.sections)
+            messages = [Message(role, _compile(template).render(values).strip()) for role, template in self.sections]
         except Exception as error:  # a template is a program: it can fail in any way
             raise SpecError(f"the template cannot be rendered: {error}.", file=self.path) from error
+        for message in messages:
+            found = _ADDRESS.search(message.content) if " at 0x" in message.content else None
+            if found and found[0] not in f"{self.text}{[*values.values()]}":
+                raise SpecError(f"the template shows {found[0]}, which is no value of the sample.", fix="Call it, or "
+                                "write VALUE['key'] for a key of this name.", file=self.path)  # fmt: skip
+        return tuple(messages)
 
 
 def _variables(template: str) -> set[str]:
@@ -161,13 +199,18 @@ def load_prompts(paths: Iterable[Path]) -> tuple[Prompt, ...]:
 def _read_prompt(path: Path) -> Prompt:
     if not path.is_file():
         raise SpecError("the prompt does not exist.", fix="Paths are relative to the spec.", file=path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError("the prompt is not UTF-8 text.", fix="Save the file as UTF-8.", file=path) from error
+    text = read_text(path)
     front, body = _split_front_matter(text, path)
     n_front_lines = text[: len(text) - len(body)].count("\n")
     parts = _SECTION.split(body)
+    if len(parts) == 1:
+        if (like := _HEADING.search(body)) is not None:
+            raise SpecError(f"{like[0].strip()!r} begins no section.", fix=f"Write `# {like[1].lower()}`.", file=path,
+                            line=n_front_lines + body[: like.start()].count("\n") + 1)  # fmt: skip
+        if body.startswith("---\n"):
+            raise SpecError("the front matter has no end.", fix="Write `---` on a line of its own below it.", file=path,
+                            line=1)  # fmt: skip
+        parts = ["", "user", body] if body.strip() else [""]
     if parts[0].strip():
         raise SpecError("text stands before the first section.", fix="Begin with `# system` or `# user`.", file=path,
                         line=n_front_lines + body[: body.index(parts[0].strip())].count("\n") + 1)  # fmt: skip
@@ -182,10 +225,12 @@ def _read_prompt(path: Path) -> Prompt:
         except TemplateSyntaxError as error:
             line = n_front_lines + body[: body.index(template)].count("\n") + error.lineno
             raise SpecError(f"template syntax: {error.message}.", file=path, line=line) from error
-    name = str(front.get("name") or path.stem)
+        except Exception as error:  # constants are worked out here
+            raise SpecError(f"the template cannot be compiled: {error}.", file=path) from error
+    name = well_formed(str(front.get("name") or path.stem))
     if "@" in name or "|" in name:
         raise SpecError(f"a prompt cannot be named {name!r}.", fix="Leave out `@` and `|`.", file=path)
-    return Prompt(name, sections, path, str(front.get("description") or ""))
+    return Prompt(name, sections, path, well_formed(str(front.get("description") or "")))
 
 
 def _split_front_matter(text: str, path: Path) -> tuple[Mapping[str, object], str]:

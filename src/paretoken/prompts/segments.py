@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jinja2 import TemplateSyntaxError
 
 from paretoken.core.errors import SpecError
+from paretoken.core.text import read_text
 from paretoken.prompts.library import COMMENT, MARK, Prompt
 from paretoken.prompts.recognition import count_examples, recognise
 
@@ -141,6 +142,6 @@ def _check_marks(split: SplitPrompt) -> None:
 def _line(prompt: Prompt, text: str, nth: int = 1) -> int | None:
     """Line of a prompt's file on which a text begins; the nth such line."""
     wanted = " ".join(text.strip().partition("\n")[0].split())
-    lines = prompt.path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(prompt.path).split("\n")
     found = [number for number, line in enumerate(lines, start=1) if wanted in " ".join(line.split())]
     return found[nth - 1] if len(found) >= nth else None
