@@ -45,7 +45,7 @@ class Caution(NamedTuple):
             return f"{self.variant}: {answers} were withheld by the provider's filter"
         if self.kind == "estimated":
             return (
-                f"{self.variant}: the provider reported no usage, or one that cannot be, for {answers}: their list cost "
+                f"{self.variant}: the provider reported no usage, or an impossible one, for {answers}: their list cost "
                 "is an estimate, and they are booked at their upper bound"
             )
         if self.kind == "alike":

@@ -252,7 +252,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "“{variant}”：{of} 条回答中有 {n} 条被服务商的过滤器拦下。",
     ),
     "caution.estimated": (
-        "“{variant}”: the provider reported no usage, or one that cannot be, for {n} of {of} answers: their list cost "
+        "“{variant}”: the provider reported no usage, or an impossible one, for {n} of {of} answers: their list cost "
         "is an estimate, and they are booked at their upper bound.",
         "“{variant}”：{of} 条回答中有 {n} 条没有可信的用量：目录价成本为估算，并按上限入账。",
     ),
