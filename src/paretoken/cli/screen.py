@@ -96,9 +96,8 @@ def note(text: str) -> None:
 
 _PLAIN = {
     **str.maketrans("─━│┃═║", "--||=|"),
-    **dict.fromkeys(map(ord, "┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬"), "+"),
-    **str.maketrans("·–—−×“”‘’", "*---x\"\"''"),
-    **str.maketrans({"…": "...", "→": "->", "←": "<-", "≤": "<=", "≥": ">="}),
+    **dict.fromkeys(map(ord, "┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬"), ord("+")),
+    **str.maketrans("·–—−×→←≤≥“”‘’", "*---x><<>\"\"''"),
 }
 
 
