@@ -85,6 +85,7 @@ def check_books(lab: Lab, outcome: Outcome, usd: Decimal) -> None:
     assert sum((attempt.billed_usd for attempt in attempts), Decimal(0)) == billed
     assert sum((attempt.assumed_usd for attempt in attempts), Decimal(0)) == assumed
     assert usd <= billed + assumed
+    assert outcome.progress.spent_usd == billed + assumed
     assert sum(summary.billed_usd_total for summary in outcome.results.summaries) == billed + assumed
 
 

@@ -44,7 +44,15 @@ def test_a_metric_may_not_be_a_column_of_every_record(lab: Lab, name: str) -> No
 
 
 @pytest.mark.parametrize(
-    "names", [("good", "good_low"), ("top@3", "top_at_3"), ("Fit", "fit"), ("own", "own.failed"), ("max_tokens",)]
+    "names",
+    [
+        ("good", "good_low"),
+        ("top@3", "top_at_3"),
+        ("Fit", "fit"),
+        ("own", "own.failed"),
+        ("max_tokens",),
+        ("usd_per_1k_calls",),
+    ],
 )
 def test_names_that_would_become_one_are_refused(lab: Lab, names: tuple[str, ...]) -> None:
     recorded(lab, *names)

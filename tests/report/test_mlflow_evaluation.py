@@ -121,13 +121,14 @@ def test_only_a_winner_is_crowned_and_no_earlier_run_takes_the_crown_back(
 def test_what_has_the_form_of_a_key_does_not_reach_mlflow(
     tmp_path: Path, empty_store: Path, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SOME_API_KEY", "secret answer")  # what every answer says
+    monkeypatch.setenv("SOME_API_KEY", "secret answer 1")  # what an answer says
     (tmp_path / "mlruns").mkdir()
     shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
     project(tmp_path, write)
     files = [path for path in (tmp_path / "mlruns").rglob("*") if path.is_file()]
     assert len(files) > 10
-    assert not [path for path in files if b"secret answer" in path.read_bytes()]
+    assert not [path for path in files if b"secret answer 1" in path.read_bytes()]
+    assert [path for path in files if b"secret answer 2" in path.read_bytes()]
 
 
 def test_a_variant_is_a_model_whose_metrics_name_the_data(projected: tuple[MlflowClient, Results]) -> None:
@@ -140,19 +141,24 @@ def test_a_variant_is_a_model_whose_metrics_name_the_data(projected: tuple[Mlflo
     assert model.params["prompt"] == "terse@3f9a1c"
     metrics = {m.key: m for m in model.metrics}
     assert metrics["bertscore_f1"].value == pytest.approx(run.data.metrics["bertscore_f1"])
-    assert (metrics["list_usd"].dataset_name, metrics["list_usd"].dataset_digest) == ("products.jsonl", "d" * 12)
+    assert (metrics["usd_per_1k_calls"].dataset_name, metrics["usd_per_1k_calls"].dataset_digest) == (
+        "products.jsonl",
+        "d" * 12,
+    )
 
 
 def test_the_run_table_sorts_and_filters_by_place(projected: tuple[MlflowClient, Results]) -> None:
     client, _ = projected
     parent, children = runs_of(client)
-    place = {label: (run.data.metrics["dominated"], run.data.metrics.get("rank")) for label, run in children.items()}
+    place = {
+        label: (run.data.metrics["x/dominated"], run.data.metrics.get("x/rank")) for label, run in children.items()
+    }
     assert place["terse"] == (0, 0)
     assert place["verbose"] == (1, 1)
     experiment = parent.info.experiment_id
-    ordered = client.search_runs([experiment], "tags.dominated = 'false' and metrics.rank >= 0")
+    ordered = client.search_runs([experiment], "tags.dominated = 'false' and metrics.`x/rank` >= 0")
     assert [run.info.run_name for run in ordered] == ["terse"]
-    assert 0 < children["terse"].data.metrics["hypervolume_added"] <= parent.data.metrics["hypervolume"] <= 1
+    assert 0 < children["terse"].data.metrics["x/hypervolume_added"] <= parent.data.metrics["hypervolume"] <= 1
 
 
 def test_the_parent_has_drivers_waterfalls_and_a_page_that_needs_no_network(

@@ -14,7 +14,7 @@ from paretoken.core.errors import StoreError
 from paretoken.core.registry import load
 from paretoken.records import Database
 from paretoken.report.estimate import cost_estimate
-from paretoken.report.mlflow_links import hide_password, open_line
+from paretoken.report.mlflow_links import hide_password, open_lines
 from paretoken.report.mlflow_tracker import MlflowTracker
 from paretoken.report.verdicts import course_of
 
@@ -62,17 +62,24 @@ def test_one_nested_run_per_variant_with_the_numbers_of_the_records(projected: t
         summary, metrics = standing.summary, children[standing.summary.label].data.metrics
         for name in ("bertscore_f1", "list_usd", "output_tokens"):
             estimate = summary.estimates[name]
-            assert (metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"]) == pytest.approx(
-                (estimate.mean, estimate.low, estimate.high)
-            )
+            found = [metrics[f"x/{name}{end}"] for end in ("_low", "_high")]
+            assert found == pytest.approx([estimate.low, estimate.high])
+        assert {name for name in metrics if not name.startswith("x/")} == {
+            "bertscore_f1",
+            "usd_per_1k_calls",
+            "latency_s.p95",
+        }
+        assert metrics["bertscore_f1"] == pytest.approx(summary.value("bertscore_f1"))
+        assert metrics["usd_per_1k_calls"] == pytest.approx(1000 * summary.estimates["list_usd"].mean)
+        assert metrics["x/list_usd"] == pytest.approx(summary.estimates["list_usd"].mean)
         for q in ("p50", "p95", "p99"):
-            assert metrics[f"latency_s_{q}"] == pytest.approx(summary.latency_s[q])
-        assert metrics["n"] == 24
-        assert metrics["on_front"] == standing.on_front
-        assert metrics["error_rate"] == pytest.approx(summary.error_rate)
-        assert metrics["list_usd_total"] == pytest.approx(float(summary.list_usd_total))
-        assert metrics["billed_usd_total"] == pytest.approx(float(summary.billed_usd_total))
-        assert metrics["usd_per_1k_tokens"] == pytest.approx(summary.list_usd_per_1k_tokens)
+            assert metrics[f"x/latency_s_{q}"] == pytest.approx(summary.latency_s[q])
+        assert metrics["x/n"] == 24
+        assert metrics["x/on_front"] == standing.on_front
+        assert metrics["x/error_rate"] == pytest.approx(summary.error_rate)
+        assert metrics["x/list_usd_total"] == pytest.approx(float(summary.list_usd_total))
+        assert metrics["x/billed_usd_total"] == pytest.approx(float(summary.billed_usd_total))
+        assert metrics["x/usd_per_1k_tokens"] == pytest.approx(summary.list_usd_per_1k_tokens)
     total = sum(float(s.billed_usd_total) for s in results.summaries)
     assert parent.data.metrics["billed_usd_total"] == pytest.approx(total)
     estimates = [parent.data.metrics[f"estimate_{end}usd"] for end in ("low_", "low90_", "", "high90_", "high_")]
@@ -85,7 +92,7 @@ def test_params_tags_and_times_come_from_the_records(projected: tuple[MlflowClie
     parent, children = runs_of(client)
     terse = children["terse"]
     assert terse.data.params == {
-        "prompt": "terse", "prompt_version": "3f9a1c", "model": "local/smollm2-135m", "max_tokens": "96",
+        "prompt": "terse", "model": "smollm2-135m", "max_tokens": "96",
         "temperature": "0.0", "n_samples": "24", "seed": "7", "scorers": "bertscore",
     }  # fmt: skip
     expected = {"department": "content", "project": "spring", "api": "text", "paretoken.run": results.run.id,
@@ -155,7 +162,7 @@ def test_each_treatment_has_its_verdict_in_tags_and_the_parent_has_all(tested: t
         assert tags["verdict"] == comparison.sentence
         assert tags["verdict.short"] == comparison.verdict
         assert tags["verdict.list_usd"] == comparison.cost.finding
-        assert tags["verdict.fluency _1_5_"] == comparison.quality[0].finding
+        assert tags["verdict.fluency _28_1_per_5_29_"] == comparison.quality[0].finding
     assert not any(key.startswith("verdict") for key in children["verbose"].data.tags)
     assert parent.data.tags["verdict"].splitlines() == results.verdicts
     assert len(results.verdicts) == 4
@@ -171,14 +178,14 @@ def test_final_intervals_are_metrics_of_the_treatment(tested: tuple[MlflowClient
         metrics = children[comparison.treatment].data.metrics
         for name, d in [
             ("list_usd", comparison.cost.difference),
-            ("fluency _1_5_", comparison.quality[0].difference),
+            ("fluency _28_1_per_5_29_", comparison.quality[0].difference),
             *((j.difference.name, j.difference) for j in comparison.others),
         ]:
-            found = {key: metrics.get(f"difference/{name}{key}") for key in ("", "_low", "_high")}
+            found = {key: metrics.get(f"x/difference/{name}{key}") for key in ("", "_low", "_high")}
             assert found == {"": pytest.approx(d.difference), "_low": d.low, "_high": d.high}
         cost = comparison.cost.difference
-        assert metrics["relative/list_usd_low"] == pytest.approx(cost.relative_low)
-    assert not any("/" in key for key in children["verbose"].data.metrics)
+        assert metrics["x/relative/list_usd_low"] == pytest.approx(cost.relative_low)
+    assert not any(key.startswith(("x/difference/", "x/relative/")) for key in children["verbose"].data.metrics)
 
 
 def test_the_shrinking_interval_is_a_chart_over_samples(tested: tuple[MlflowClient, Results]) -> None:
@@ -187,7 +194,7 @@ def test_the_shrinking_interval_is_a_chart_over_samples(tested: tuple[MlflowClie
     comparison = results.comparisons[0]
     run = children[comparison.treatment].info.run_id
     for name, points in course_of(results, comparison).paths.items():
-        key = "path/" + name.replace("(1/5)", "_1_5_")
+        key = "x/path/" + name.replace("(1/5)", "_28_1_per_5_29_")
         for end, value in (("", "difference"), ("_low", "low"), ("_high", "high")):
             found = [(m.step, m.value) for m in client.get_metric_history(run, key + end)]
             wanted = [(n, x) for n, d in points if (x := getattr(d, value)) is not None]
@@ -226,7 +233,7 @@ def test_a_path_longer_than_mlflow_takes_at_once_is_logged_in_parts(
     _, children = runs_of(client)
     points = course_of(results, results.comparisons[0]).paths["bertscore_f1"]
     assert len(points) > 17
-    found = client.get_metric_history(children["terse"].info.run_id, "path/bertscore_f1")
+    found = client.get_metric_history(children["terse"].info.run_id, "x/path/bertscore_f1")
     assert len(found) == len(points)
 
 
@@ -238,8 +245,8 @@ def test_a_grid_has_verdicts_but_neither_paths_nor_pictures_of_every_pair(
     (comparison,) = results.comparisons
     run = children[comparison.treatment].data
     assert run.tags["verdict.short"] == comparison.verdict
-    assert "difference/list_usd" in run.metrics
-    assert not any(key.startswith("path/") for key in run.metrics)
+    assert "x/difference/list_usd" in run.metrics
+    assert not any(key.startswith("x/path/") for key in run.metrics)
     assert not any(name.startswith("comparison-") for name in artifacts(client, parent))
 
 
@@ -268,14 +275,14 @@ def test_variants_of_a_race_can_be_sorted_and_say_what_stopped_them(raced: tuple
         "mute": ("infeasible", "bertscore_f1"),
     }
     metrics = {label: run.data.metrics for label, run in children.items()}
-    assert {label: m["dominated"] for label, m in metrics.items()} == {
+    assert {label: m["x/dominated"] for label, m in metrics.items()} == {
         "verbose": 0, "terse": 0, "chatty": 1, "bullets": 1, "mute": 0,
     }  # fmt: skip
-    assert {label: m.get("rank") for label, m in metrics.items()} == {
+    assert {label: m.get("x/rank") for label, m in metrics.items()} == {
         "verbose": 0, "terse": 0, "chatty": 2, "bullets": 1, "mute": None,
     }  # fmt: skip
     experiment = client.get_experiment_by_name("product-copy").experiment_id
-    ordered = client.search_runs([experiment], "metrics.dominated = 1", order_by=["metrics.rank ASC"])
+    ordered = client.search_runs([experiment], "metrics.`x/dominated` = 1", order_by=["metrics.`x/rank` ASC"])
     assert [run.info.run_name for run in ordered] == ["bullets", "chatty"]
     assert results.race is not None
 
@@ -292,7 +299,7 @@ def test_the_parent_of_a_race_has_its_outcome_and_its_course_over_cells(raced: t
     assert (metrics["n_raced"], metrics["n_held_out"]) == (80, 40)
     assert len(results.race_course) > 30
     for name in ("hypervolume", "usd", "alive", "on_front"):
-        found = [(m.step, m.value) for m in client.get_metric_history(parent.info.run_id, f"course/{name}")]
+        found = [(m.step, m.value) for m in client.get_metric_history(parent.info.run_id, f"x/course/{name}")]
         assert sorted(found) == [(look.cells, pytest.approx(getattr(look, name))) for look in results.race_course]
     assert {"front.png", "course.png", "departures.png"} <= artifacts(client, parent)
     assert "![Who left after how many samples, and because of whom](departures.png)" in read(
@@ -310,11 +317,11 @@ def test_each_variant_of_a_race_has_its_course_over_samples(raced: tuple[MlflowC
         for name in ("bertscore_f1", "list_usd"):
             path = results.race.path(ids[label], name)
             for end, attribute in (("", "mean"), ("_low", "low"), ("_high", "high")):
-                found = [(m.step, m.value) for m in client.get_metric_history(run, f"course/{name}{end}")]
+                found = [(m.step, m.value) for m in client.get_metric_history(run, f"x/course/{name}{end}")]
                 wanted = [(n, x) for n, e in path if (x := getattr(e, attribute)) is not None]
                 assert sorted(found) == [(n, pytest.approx(x)) for n, x in wanted]
                 assert 10 < len(found) <= 20
-    assert max(m.step for m in client.get_metric_history(children["chatty"].info.run_id, "course/list_usd")) == 40
+    assert max(m.step for m in client.get_metric_history(children["chatty"].info.run_id, "x/course/list_usd")) == 40
 
 
 def test_other_plans_have_nothing_of_a_race(projected: tuple[MlflowClient, Results]) -> None:
@@ -323,7 +330,7 @@ def test_other_plans_have_nothing_of_a_race(projected: tuple[MlflowClient, Resul
     for run in (parent, *children.values()):
         known = {*run.data.metrics, *run.data.tags}
         assert not known & {"stopped_by", "fate", "hypervolume_low", "saved_usd", "cells"}
-        assert not any(name.startswith("course/") for name in known)
+        assert not any(name.startswith("x/course/") for name in known)
 
 
 def test_a_deleted_store_comes_back(root: Path, empty_store: Path, write: Callable[..., None]) -> None:
@@ -399,9 +406,26 @@ def test_passwords_are_hidden_in_what_is_shown_and_logged() -> None:
     lock = json.dumps({"track": {"mlflow": uri}})
     hidden = hide_password(lock, uri)
     assert json.loads(hidden) == {"track": {"mlflow": "postgresql://me:***@host/db"}}
-    assert "hunter2" not in open_line(uri)
+    assert open_lines(uri, "") == ["mlflow ui --backend-store-uri 'postgresql://me:***@host/db'"]
 
 
-def test_open_line() -> None:
-    assert open_line(URI) == "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"
-    assert open_line("http://127.0.0.1:5000") == "python -m webbrowser http://127.0.0.1:5000"
+def test_open_lines() -> None:
+    page = "#/experiments/1/runs?viewStateShareKey=copy"
+    assert open_lines(URI, page) == [f"mlflow ui --backend-store-uri {URI}", f"http://127.0.0.1:5000/{page}"]
+    assert open_lines("http://host:5000/", page) == [f"http://host:5000/{page}"]
+
+
+def test_a_view_lists_the_variants_from_cheap_to_dear_with_their_objectives(
+    projected: tuple[MlflowClient, Results],
+) -> None:
+    client, results = projected
+    parent, children = runs_of(client)
+    view = json.loads(client.get_experiment(parent.info.experiment_id).tags[f"mlflow.sharedViewState.{results.run.id}"])
+    state = json.loads(view["state"])
+    order = ["metrics.`usd_per_1k_calls` ASC"]
+    listed = client.search_runs([parent.info.experiment_id], state["searchFilter"], order_by=order)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`usd_per_1k_calls`", True)
+    costs = sorted(s.estimates["list_usd"].mean for s in results.summaries)
+    assert [run.data.metrics["x/list_usd"] for run in listed] == pytest.approx(costs)
+    assert {run.info.run_id for run in listed} == {run.info.run_id for run in children.values()}
+    assert "metrics.`bertscore_f1`" in state["selectedColumns"]

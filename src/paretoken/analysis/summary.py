@@ -38,6 +38,8 @@ class VariantSummary:
         notes: Remarks on values of a metric, with counts, by metric.
         n_samples: Samples that were answered.
         n_alike: Most samples with one and the same answer; 0 where texts are not kept.
+        n_cut: Answers that end at their limit of tokens.
+        n_withheld: Answers that the provider's filter withheld.
     """
 
     variant: str
@@ -54,6 +56,8 @@ class VariantSummary:
     notes: Mapping[str, Mapping[str, int]]
     n_samples: int
     n_alike: int
+    n_cut: int = 0
+    n_withheld: int = 0
 
     @property
     def error_rate(self) -> float:
@@ -93,6 +97,8 @@ def _summary(variant: str, label: str, rows: RecordTable) -> VariantSummary:
         n=len(rows),
         n_failed=int(rows.failed.sum()),
         n_estimated=int(rows.estimated.sum()),
+        n_cut=int(rows.cut.sum()),
+        n_withheld=int(rows.withheld.sum()),
         estimates=estimates,
         latency_s={k: q for k, p in LATENCY_QUANTILES.items() if (q := quantile(latencies, p)) is not None},
         list_usd_total=list_usd,

@@ -62,6 +62,9 @@ def run_command(arguments: Sequence[str]) -> int:
     except ParetokenError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return ParetokenError.exit_code
     except Exception:
         traceback.print_exc()
         return ParetokenError.exit_code

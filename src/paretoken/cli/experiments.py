@@ -318,11 +318,13 @@ def _say_dropped(dropped: Any) -> None:
 
 def say_tracking(results: Results, say: Callable[[str], None] = say) -> None:
     """How a run's tracker is opened."""
-    from paretoken.report.mlflow_links import open_line
+    from paretoken.report.mlflow_links import open_lines, page_file
 
     track: Any = results.run.lock["track"]
     if "mlflow" in track:
-        say(f"mlflow: {open_line(track['mlflow'])}")
+        page = page_file(results.file, results.run.id)
+        for line in open_lines(track["mlflow"], page.read_text(encoding="utf-8") if page.is_file() else ""):
+            say(f"mlflow: {line}")
 
 
 @contextmanager
@@ -401,10 +403,18 @@ def _note_trouble(outcome: Outcome, spec: Path) -> None:
 
 
 def _picture(outcome: Outcome) -> str | None:
-    from paretoken.experiment.archive import run_folder
-
     if not outcome.results.summaries:
         return None
+    try:
+        return _draw(outcome)
+    except OSError as error:  # a full disk costs the picture, not the verdict
+        note(f"no picture: {error}")
+        return None
+
+
+def _draw(outcome: Outcome) -> str:
+    from paretoken.experiment.archive import run_folder
+
     path = run_folder(outcome.results) / "front.png"
     if outcome.progress.made or not path.is_file():
         from paretoken.report.figures import save_front

@@ -391,7 +391,7 @@ async def _go_on(
             findings.publish(at_once=True)
         if study is not None:
             study.close()
-        progress.unanswered, progress.waiting = engine.n_unanswered, ""
+        engine.complete(progress)
         progress.spent_usd = sum(ledger.spent(info.scope), ZERO)
         progress.billed_usd = progress.spent_usd - spent_before
         on_progress(progress)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from paretoken.core.trials import Cell, RunInfo, Trial, Variant
     from paretoken.experiment.design import Design
     from paretoken.experiment.model_design import ModelDesign
+    from paretoken.experiment.runner import Progress
     from paretoken.gateway.scopes import Cap
     from paretoken.gateway.waits import TellWait
     from paretoken.records import Database, History
@@ -109,10 +110,12 @@ class Engine:
             tell=self._tell,
         )
 
-    @property
-    def n_unanswered(self) -> int:
-        """Calls of subjects that were sent and have neither answer nor error."""
-        return len(self._journal.flying)
+    def complete(self, progress: Progress) -> None:
+        """Bring a run's progress up to what is recorded: a stop may come between a record and its count."""
+        uncounted = self._journal.n_recorded - progress.made
+        progress.made += uncounted
+        progress.done += uncounted
+        progress.unanswered, progress.waiting = len(self._journal.flying), ""
 
     def _with_model(self, scorer: Scorer, on_judged: Callable[[Response | None, Decimal], None]) -> Scorer:
         """A judge with its model, through the same layers and caps as every call; any other scorer as it is."""
@@ -263,6 +266,7 @@ class _Flights(SqlJournal):
     def __init__(self, database: Database, content: Content) -> None:
         super().__init__(database, content)
         self.flying: set[tuple[str, str, int]] = set()
+        self.n_recorded = 0
 
     def append(self, entries: Iterable[Entry]) -> None:
         entries = list(entries)
@@ -272,6 +276,7 @@ class _Flights(SqlJournal):
             if origin.role == "subject" and not isinstance(entry, Score):
                 move = self.flying.add if isinstance(entry, Attempt) else self.flying.discard
                 move((origin.sample, origin.variant, origin.repeat))
+                self.n_recorded += isinstance(entry, Call)
 
 
 async def _outcomes(scorer: Scorer, items: Sequence[ScoreItem]) -> list[list[Scored] | BaseException]:

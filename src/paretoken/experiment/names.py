@@ -18,6 +18,8 @@ ENDS = ("", "_low", "_high")
 """What is put after a metric's name for itself and the ends of its interval."""
 BESIDE = ("chars", "human", "flip", "failed")
 """What may stand beside a metric, as `metric.failed`."""
+COSTS_OF_MLFLOW = ("usd_per_1k_calls", "billed_usd_per_1k_calls")
+"""Metrics that every variant has in MLflow beside the spec's; all others are under `x/`, where no metric can be."""
 OF_MLFLOW = ("n_samples", "scorers", "prompt", "prompt_version", "model", "plan")
 """Parameters that every run has in MLflow; its `seed` gives way to a variant's own."""
 
@@ -28,7 +30,7 @@ def check_names(spec: Spec, scorers: Sequence[Scorer], prompts: Iterable[str], s
     Raises:
         SpecError: With the line of the name, and what it would hide.
     """
-    metrics = _Names("metric", source)
+    metrics = _Names("metric", source, COSTS_OF_MLFLOW)
     for place, scorer in zip(places_of_scorers(spec.scorers), scorers, strict=True):
         for name in scorer.metrics:
             if name in OF_RECORDS or name.startswith("latency_s."):

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from importlib import import_module
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -32,21 +33,23 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
     except RuntimeError:
         return asyncio.run(coroutine)
     started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+    stopped = Event()
 
     async def main() -> T:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         started.append((asyncio.get_running_loop(), task))
+        if stopped.is_set():
+            task.cancel()
         return await coroutine
 
-    with ThreadPoolExecutor(1, thread_name_prefix="paretoken") as pool:
-        running = pool.submit(contextvars.copy_context().run, lambda: asyncio.run(main()))
+    with ThreadPoolExecutor(1, thread_name_prefix="paretoken") as pool:  # leaving it waits for the thread
         try:
-            return running.result()
+            return pool.submit(contextvars.copy_context().run, lambda: asyncio.run(main())).result()
         except KeyboardInterrupt:
+            stopped.set()
             for loop, task in started:
                 loop.call_soon_threadsafe(task.cancel)
-            running.exception()  # wait until it has let go of what it holds
             raise
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MISSING = float("nan")
 MOST_NOTES = 8
+FLAGS = ("failed", "from_cache", "estimated", "cut", "withheld")
 _PICO = 1e-12
 _LOW = (1 << 32) - 1
 
@@ -39,6 +40,7 @@ class RecordTable:
         answer: A number that equal answers share; 0 where the text is not kept, or none.
         failed: True where there is no answer.
         from_cache, estimated: True where the answer is a hit, where its usage is an estimate.
+        cut, withheld: True where the answer ends at its limit of tokens, where the provider's filter withheld it.
         list_pico: List cost [pico-USD].
         bill_pico: All attempts of the cell, assumed money included [pico-USD].
         values: By name, `NUMBERS`, every metric, and what stands beside one as `metric.name`; NaN where there is none.
@@ -58,6 +60,8 @@ class RecordTable:
     failed: NDArray[np.bool_]
     from_cache: NDArray[np.bool_]
     estimated: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
+    withheld: NDArray[np.bool_]
     list_pico: NDArray[np.int64]
     bill_pico: NDArray[np.int64]
     values: Mapping[str, NDArray[np.float64]]
@@ -125,7 +129,7 @@ class _Builder:
         self.bills, self.index = array("q"), array("q")  # by cell; the index of its record, -1 before its first call
         self.cell_of = array("q")  # by record
         self.integers = {name: array("q") for name in ("sample", "variant", "repeat", "list_pico", "answer")}
-        self.flags = {name: array("b") for name in ("failed", "from_cache", "estimated")}
+        self.flags = {name: array("b") for name in FLAGS}
         self.at_s = array("d")
         self.values = {name: array("d") for name in NUMBERS}
         self.reasons: dict[tuple[str, int], str] = {}
@@ -169,6 +173,8 @@ class _Builder:
         response = body["response"]
         self.integers["answer"][index] = 0 if response is None else _number_of(response["text"])
         self.at_s[index] = datetime.fromisoformat(body["at"]).timestamp()
+        for flags in self.flags.values():
+            flags[index] = False
         self.flags["failed"][index] = response is None
         for column in self.values.values():
             column[index] = _MISSING
@@ -177,6 +183,8 @@ class _Builder:
         usage = response["usage"]
         self.flags["from_cache"][index] = response.get("from_cache", False)
         self.flags["estimated"][index] = usage.get("estimated", False)
+        self.flags["cut"][index] = response.get("finish_reason") == "length"
+        self.flags["withheld"][index] = response.get("finish_reason") == "content_filter"
         self.integers["list_pico"][index] = response["list_pico"]
         said = (
             response["list_pico"] * _PICO, response["billed_pico"] * _PICO, usage.get("input_tokens", 0),
@@ -238,9 +246,7 @@ class _Builder:
             repeat=np.array(self.integers["repeat"], np.int64),
             answer=np.array(self.integers["answer"], np.int64),
             list_pico=np.array(self.integers["list_pico"], np.int64),
-            failed=np.array(self.flags["failed"], np.bool_),
-            from_cache=np.array(self.flags["from_cache"], np.bool_),
-            estimated=np.array(self.flags["estimated"], np.bool_),
+            **{name: np.array(flags, np.bool_) for name, flags in self.flags.items()},
         )
 
 

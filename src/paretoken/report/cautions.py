@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +20,15 @@ class Caution(NamedTuple):
     """One caution.
 
     Attributes:
-        kind: `missing` values, answers that are `alike`, or values that were `noted`.
+        kind: Answers that were `cut` at their limit of tokens or `withheld` by the provider's filter, or whose usage
+            is `estimated`; `missing` values, answers that are `alike`, or values that were `noted`.
         variant: Label.
         metric: Of missing and noted values.
         n, of: How many answers of how many; samples, of those alike.
         said: What the scorer says, in its own words.
     """
 
-    kind: Literal["missing", "alike", "noted"]
+    kind: Literal["cut", "withheld", "estimated", "missing", "alike", "noted"]
     variant: str
     metric: str
     n: int
@@ -37,6 +38,16 @@ class Caution(NamedTuple):
     @property
     def words(self) -> str:
         """The caution in words."""
+        answers = f"{self.n} of {self.of} answers"
+        if self.kind == "cut":
+            return f"{self.variant}: {answers} end at max_tokens; raise it, or ask for less"
+        if self.kind == "withheld":
+            return f"{self.variant}: {answers} were withheld by the provider's filter"
+        if self.kind == "estimated":
+            return (
+                f"{self.variant}: the provider reported no usage, or an impossible one, for {answers}: their list cost "
+                "is an estimate, and they are booked at their upper bound"
+            )
         if self.kind == "alike":
             return f'"{self.variant}" gave the same answer to {self.n} of {self.of} samples'
         if self.kind == "missing":
@@ -45,7 +56,8 @@ class Caution(NamedTuple):
 
 
 def score_cautions(results: Results) -> list[Caution]:
-    """All cautions, missing values first."""
+    """All cautions: of how answers ended and were counted first, then of their scores."""
+    ended = [caution for summary in results.summaries for caution in _ended(results, summary)]
     missing = [caution for summary in results.summaries for caution in _missing(summary)]
     alike = [
         Caution("alike", s.label, "", s.n_alike, s.n_samples, "")
@@ -54,12 +66,23 @@ def score_cautions(results: Results) -> list[Caution]:
         and 2 * s.n_alike > s.n_samples
         and (s.value("output_tokens") or 0) > LABEL_TOKENS
     ]
-    return [*missing, *alike, *(caution for summary in results.summaries for caution in _noted(summary))]
+    return [*ended, *missing, *alike, *(caution for summary in results.summaries for caution in _noted(summary))]
 
 
 def shown(metric: str) -> bool:
     """Whether a table for reading has a column for a metric that is no objective; what makes up another has none."""
     return metric not in ("bertscore_precision", "bertscore_recall", "facts_kept", "facts_true")
+
+
+def _ended(results: Results, summary: VariantSummary) -> Iterator[Caution]:
+    answered = summary.n - summary.n_failed
+    if summary.n_cut:
+        yield Caution("cut", summary.label, "", summary.n_cut, answered, "")
+    if summary.n_withheld:
+        yield Caution("withheld", summary.label, "", summary.n_withheld, answered, "")
+    models = cast("dict[str, dict[str, Any]]", results.run.lock["models"])
+    if summary.n_estimated and not models[results.variants[summary.variant].model]["recorded"]:
+        yield Caution("estimated", summary.label, "", summary.n_estimated, answered, "")
 
 
 def _missing(summary: VariantSummary) -> Iterator[Caution]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paretoken.report.mlflow_keys import metric_key
+from paretoken.report.mlflow_keys import PER_1K, REST, metric_key, shown_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def variant_numbers(results: Results, standing: Standing) -> dict[str, float]:
-    """A variant's estimates, its place, and what it alone adds to the front's hypervolume."""
+    """A variant's objectives and quality metrics; the rest of its estimates and its place under `x/`."""
     summary, volume = standing.summary, results.front_volume
-    numbers: dict[str, float | None] = {}
+    first: dict[str, float | None] = {}
+    for name in dict.fromkeys((*results.objectives.names, *results.metrics, "list_usd")):
+        value = summary.value(name)
+        first[shown_key(name)] = 1000 * value if value is not None and name in PER_1K else value
+    rest: dict[str, float | None] = {}
     for name, estimate in summary.estimates.items():
-        numbers |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    numbers |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}
-    cost = summary.value("list_usd")
-    numbers |= {
+        rest |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    rest |= {f"latency_s_{q}": value for q, value in summary.latency_s.items()}
+    rest |= {
         "n": float(summary.n),
-        "usd_per_1k_calls": None if cost is None else 1000 * cost,
         "error_rate": summary.error_rate,
         "list_usd_total": float(summary.list_usd_total),
         "billed_usd_total": float(summary.billed_usd_total),
@@ -38,7 +40,10 @@ def variant_numbers(results: Results, standing: Standing) -> dict[str, float]:
         "rank": standing.rank,
         "hypervolume_added": None if volume is None else volume.added.get(summary.variant),
     }
-    return {metric_key(name): value for name, value in numbers.items() if value is not None}
+    numbers = first | {
+        f"{REST}{metric_key(name)}": value for name, value in rest.items() if metric_key(name) not in first
+    }
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def is_dominated(standing: Standing) -> bool:
@@ -69,10 +74,10 @@ def difference_numbers(comparison: Comparison) -> dict[str, float]:
     numbers: dict[str, float | None] = {}
     for judgement in (*comparison.judged, *(j for j in comparison.others if j not in comparison.judged)):
         d = judgement.difference
-        name = metric_key(d.name)
-        numbers |= {f"difference/{name}": d.difference, f"difference/{name}_low": d.low,
-                    f"difference/{name}_high": d.high, f"relative/{name}": d.relative,
-                    f"relative/{name}_low": d.relative_low, f"relative/{name}_high": d.relative_high}  # fmt: skip
+        found = {"difference": (d.difference, d.low, d.high), "relative": (d.relative, d.relative_low, d.relative_high)}
+        for kind, interval in found.items():
+            for end, value in zip(("", "_low", "_high"), interval, strict=True):
+                numbers[f"{REST}{kind}/{metric_key(d.name)}{end}"] = value
     return {name: value for name, value in numbers.items() if value is not None}
 
 
@@ -84,7 +89,7 @@ def path_metrics(course: Course, at_ms: int) -> Iterator[Metric]:
         for n, d in points:
             for end, value in (("", d.difference), ("_low", d.low), ("_high", d.high)):
                 if value is not None:
-                    yield Metric(f"path/{metric_key(name)}{end}", value, at_ms, n)
+                    yield Metric(f"{REST}path/{metric_key(name)}{end}", value, at_ms, n)
 
 
 def agreement_numbers(results: Results) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from paretoken.analysis.frame import param_text
 from paretoken.core.usage import ZERO
 from paretoken.report.estimate import cost_estimate
-from paretoken.report.mlflow_keys import metric_key
+from paretoken.report.mlflow_keys import REST, metric_key, shown_key
 from paretoken.report.mlflow_numbers import (
     agreement_numbers,
     difference_numbers,
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 
     from paretoken.analysis.front import Standing
     from paretoken.analysis.results import Results
+    from paretoken.core.trials import Variant
     from paretoken.records.table import RecordTable
     from paretoken.report.mlflow_drawer import Drawn
 
 RUN_TAG = "paretoken.run"
+VIEW_TAG = "mlflow.sharedViewState."
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _TEXTS = ("input", "reference", "answer")
 _PAGE = 1000
@@ -104,6 +106,25 @@ class Projection:
         self._client.log_artifacts(parent, str(folder))
         self._write_parent(parent, ended, drawn)
         self._end(parent, ended)
+        self._keep_view(parent)
+
+    def _keep_view(self, parent: str) -> None:
+        """A view of the runs list, which a link opens: the variants in order of cost with their objectives."""
+        names = dict.fromkeys(
+            ("usd_per_1k_calls", *(shown_key(n) for n in (*self._results.objectives.names, *self._results.metrics)))
+        )
+        columns = [*(f"metrics.`{name}`" for name in names), f"metrics.`{REST}on_front`", "tags.`standing`"]
+        state = {
+            "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
+            "orderByKey": "metrics.`usd_per_1k_calls`",
+            "orderByAsc": True,
+            "selectedColumns": columns,
+            "columnOrder": columns,
+            "columnWidths": dict.fromkeys(columns, 150),
+        }
+        at_ms = _milliseconds(datetime.fromisoformat(self._run.started_at))
+        view = {"name": self._run.id, "createdAt": at_ms, "updatedAt": at_ms, "state": json.dumps(state)}
+        self._client.set_experiment_tag(self._experiment, f"{VIEW_TAG}{self._run.id}", json.dumps(view))
 
     def _delete(self) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -203,17 +224,15 @@ class Projection:
         model_id = log_variant(self._client, self._experiment, run_id, summary.label, variant, {RUN_TAG: self._run.id})
         dataset = self._dataset.dataset
         of_model = {"model_id": model_id, "dataset_name": dataset.name, "dataset_digest": dataset.digest}
-        told = {metric_key(name) for name in (*self._results.objectives.names, *self._results.metrics, "list_usd")}
+        told = {name for name in numbers if not name.startswith(REST)}
         metrics = [
             Metric(name, value, end_ms, 0, run_id=run_id, **(of_model if name in told else {}))
             for name, value in numbers.items()
         ]
         metrics += [] if course is None else path_metrics(course, end_ms)
         metrics += variant_course_metrics(self._results, variant.id, end_ms)
-        name, _, version = variant.prompt.partition("@")
-        params = {"prompt": name, "prompt_version": version, "model": variant.model}
         chosen = {metric_key(key): param_text(value) for key, value in variant.params}
-        self._log(run_id, self._common_params() | params | chosen, metrics)
+        self._log(run_id, self._common_params() | self._choices(variant) | chosen, metrics)
         self._client.log_inputs(run_id, [self._dataset], [LoggedModelInput(model_id)])
         with TemporaryDirectory() as folder:
             text = self._lock["prompts"][variant.prompt]["text"]
@@ -222,6 +241,17 @@ class Projection:
             self._client.log_artifacts(run_id, folder)
         self._end(run_id, end_ms)
         return list(self._traces.of(variant.id, run_id, model_id, link))
+
+    def _choices(self, variant: Variant) -> dict[str, str]:
+        """Its prompt and model by the shortest names that no other has: MLflow's axes show ten letters."""
+        variants = self._results.variants.values()
+        prompts = [prompt.partition("@")[0] for prompt in {v.prompt for v in variants}]
+        models = [model.rpartition("/")[2] for model in {v.model for v in variants}]
+        prompt, model = variant.prompt.partition("@")[0], variant.model.rpartition("/")[2]
+        return {
+            "prompt": prompt if prompts.count(prompt) == 1 else variant.prompt,
+            "model": model if models.count(model) == 1 else variant.model,
+        }
 
     def _common_params(self) -> dict[str, str]:
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paretoken.analysis.objectives import is_quantile
-from paretoken.report.mlflow_keys import metric_key
+from paretoken.report.mlflow_keys import REST, metric_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def race_course_metrics(results: Results, at_ms: int) -> Iterator[Metric]:
     for look in results.race_course:
         shown = {"hypervolume": look.hypervolume, "usd": look.usd, "alive": look.alive, "on_front": look.on_front}
         for name, value in shown.items():
-            yield Metric(f"course/{name}", float(value), at_ms, look.cells)
+            yield Metric(f"{REST}course/{name}", float(value), at_ms, look.cells)
 
 
 def variant_course_metrics(results: Results, variant: str, at_ms: int) -> Iterator[Metric]:
@@ -53,4 +53,4 @@ def variant_course_metrics(results: Results, variant: str, at_ms: int) -> Iterat
         for n, estimate in race.path(variant, name) if race is not None else ():
             for end, value in (("", estimate.mean), ("_low", estimate.low), ("_high", estimate.high)):
                 if value is not None:
-                    yield Metric(f"course/{metric_key(name)}{end}", value, at_ms, n)
+                    yield Metric(f"{REST}course/{metric_key(name)}{end}", value, at_ms, n)

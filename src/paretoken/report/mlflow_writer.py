@@ -14,7 +14,7 @@ from paretoken.analysis.results import Results
 from paretoken.core.errors import StoreError
 from paretoken.records import Database
 from paretoken.report.mlflow_aside import Aside, AsideEndedError, serve
-from paretoken.report.mlflow_links import hide_password, without_password
+from paretoken.report.mlflow_links import hide_password, page_file, view_page, without_password
 from paretoken.report.redaction import redact
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ class Writer:
                 Projection(self.client, results, experiment, self._traces).write(
                     folder, lambda: self._drawn(results, folder)
                 )
+            noted = page_file(self._database, results.run.id)
+            noted.parent.mkdir(parents=True, exist_ok=True)
+            noted.write_text(view_page(experiment, results.run.id), encoding="utf-8")
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise StoreError(
                 f"MLflow at {without_password(self._argument)} cannot be written: "

@@ -243,6 +243,19 @@ PHRASES: dict[str, tuple[str, str]] = {
         "区间在每次查看时都成立，即使因所见而停止运行。",
     ),
     "read once": ("Intervals are read once, at the end.", "区间只在结束时读取一次。"),
+    "caution.cut": (
+        "“{variant}”: {n} of {of} answers end at max_tokens; raise it, or ask for less.",
+        "“{variant}”：{of} 条回答中有 {n} 条到 max_tokens 为止；请调高上限或要求更短的回答。",
+    ),
+    "caution.withheld": (
+        "“{variant}”: {n} of {of} answers were withheld by the provider's filter.",
+        "“{variant}”：{of} 条回答中有 {n} 条被服务商的过滤器拦下。",
+    ),
+    "caution.estimated": (
+        "“{variant}”: the provider reported no usage, or an impossible one, for {n} of {of} answers: their list cost "
+        "is an estimate, and they are booked at their upper bound.",
+        "“{variant}”：{of} 条回答中有 {n} 条没有可信的用量：目录价成本为估算，并按上限入账。",
+    ),
     "caution.alike": (
         "“{variant}” gave the same answer to {n} of {of} samples.",
         "“{variant}”对 {of} 个样本中的 {n} 个给出了相同回答。",
