@@ -207,6 +207,9 @@ def _ask(
     alike = {part: next((c for c in columns if c not in parts.values() and looks_like(c, part)), None)
              for part in ("input", "reference") if part not in given and parts[part] is None}  # fmt: skip
     line = fields_line({**given, **{part: column for part, column in alike.items() if column}})
+    if parts["input"] is not None and parts["input"] == parts["reference"]:
+        raise SpecError(f"column {parts['input']!r} is the input and the reference: prompts would show the reference.",
+                        fix="Name two columns.", file=path, field="dataset.fields.reference")  # fmt: skip
     if parts["input"] is None and "input" in named:
         which = f"Write fields: {{input: COLUMN}}, one of {', '.join(columns)}."
         fix = f"Write {line}." if alike.get("input") else which

@@ -314,3 +314,19 @@ def test_a_list_of_references_is_kept(tmp_path):
     assert (first.reference, first.further_references) == ("one", ("two",))
     assert (second.reference, second.further_references) == ("one", ())
     assert (third.reference, third.further_references) == (None, ())
+
+
+def test_one_column_is_not_both_input_and_reference(tmp_path: Path):
+    error = _refused(_write(tmp_path / "a.jsonl", [{"text": "x"}]), fields={"input": "text", "reference": "text"})
+    assert "the input and the reference" in error.problem
+
+
+def test_names_are_compared_in_one_form(tmp_path: Path):
+    composed, parted = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
+    for column, said in ((composed, parted), (parted, composed)):
+        path = _write(tmp_path / "a.jsonl", [{"id": "x", column: "5 l"}])
+        dataset = load_dataset(path, fields={"input": said}, named={said})
+        assert dataset.columns == ("id", composed)
+        assert dataset.samples[0].input == "5 l"
+    rows = [{"id": id_, "input": "x"} for id_ in ("caf\u00e9", "cafe\u0301")]
+    assert "duplicate sample id" in _refused(_write(tmp_path / "b.jsonl", rows)).problem

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from paretoken.core.text import well_formed
 from paretoken.core.usage import ZERO, Usage
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ class Attempt:
     latency_s: float | None = None
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", self.error and well_formed(self.error))
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -166,6 +170,9 @@ class Response:
     rate_limit: RateLimit | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", well_formed(self.text))
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -177,6 +184,9 @@ class Call:
     error: str | None = None
     billed_usd: Decimal = ZERO
     """All attempts of this call, assumed money included [USD]."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", self.error and well_formed(self.error))
 
     @property
     def origin(self) -> Origin:
@@ -201,6 +211,7 @@ class Score:
             raise ValueError(f"score {self.metric!r} is missing without a reason")
         if self.value is not None and self.value != self.value:
             raise ValueError(f"score {self.metric!r} is NaN: use None and a reason")
+        object.__setattr__(self, "reason", self.reason and well_formed(self.reason))
 
 
 Entry = Attempt | Call | Score

@@ -13,7 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 from paretoken.core.calls import Message, Origin, Request
-from paretoken.core.errors import Refused
+from paretoken.core.errors import Refused, SpecError
 from paretoken.core.protocols import Fetching, Judging
 from paretoken.core.trials import Cell, Variant, draw_order, label_variants
 from paretoken.core.usage import ZERO, Usage
@@ -195,7 +195,10 @@ class Design:
         @lru_cache(maxsize=128)
         def render(prompt: str, edits: str, sample: str) -> tuple[Message, ...]:
             template = edited(prompt, edits)
-            messages = template.render(self.dataset.template_values(self.samples[sample]))
+            try:
+                messages = template.render(self.dataset.template_values(self.samples[sample]))
+            except SpecError as error:
+                raise SpecError(f"sample {sample!r}: {error.problem}", fix=error.fix, file=error.file) from error
             wanted = n_examples(parse_edits(edits))
             return with_examples(messages, self._examples(template, sample, wanted)) if wanted else messages
 

@@ -8,10 +8,20 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from paretoken.core.registry import suggest
+from paretoken.core.text import comparable
 from paretoken.experiment.source import Source
 
 if TYPE_CHECKING:
@@ -177,7 +187,7 @@ class AbTestSpec(Strict):
     population: Literal["beyond", "dataset"] = "beyond"
     confirm: float | None = Field(None, gt=0, lt=1)
     range: dict[str, Annotated[list[float], BeforeValidator(_range)]] = {}
-    segments: list[str] = []
+    segments: list[Annotated[str, AfterValidator(comparable)]] = []
 
 
 class SegmentsSpec(Strict):

@@ -149,15 +149,15 @@ class Prompt:
         """
         values = {**values, **{n: values[comparable(n)] for n in self.variables if comparable(n) in values}}
         try:
-            messages = [Message(role, _compile(template).render(values).strip()) for role, template in self.sections]
+            texts = [(role, _compile(template).render(values).strip()) for role, template in self.sections]
         except Exception as error:  # a template is a program: it can fail in any way
             raise SpecError(f"the template cannot be rendered: {error}.", file=self.path) from error
-        for message in messages:
-            found = _ADDRESS.search(message.content) if " at 0x" in message.content else None
+        for _, text in texts:
+            found = _ADDRESS.search(text) if " at 0x" in text else None
             if found and found[0] not in f"{self.text}{[*values.values()]}":
                 raise SpecError(f"the template shows {found[0]}, which is no value of the sample.", fix="Call it, or "
                                 "write VALUE['key'] for a key of this name.", file=self.path)  # fmt: skip
-        return tuple(messages)
+        return tuple(Message(role, well_formed(text)) for role, text in texts)
 
 
 def _variables(template: str) -> set[str]:

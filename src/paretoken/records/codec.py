@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from paretoken.core.calls import Attempt, Call, Entry, Message, Origin, Request, Response, Score
+from paretoken.core.text import well_formed, well_formed_json
 from paretoken.core.usage import Usage, from_pico, to_pico
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def encode(entry: Entry, content: Content = "full") -> tuple[str, str]:
 
 def decode(kind: str, body: str, origin: Origin) -> Entry:
     """The entry that `encode` wrote."""
-    content = json.loads(body)
+    content: Any = json.loads(body)
+    if "\\ud" in body:  # half of a surrogate pair, as earlier versions kept it
+        content = well_formed_json(content)
     if kind == "call":
         return _call(content, origin)
     if kind == "attempt":
@@ -63,12 +66,7 @@ def decode_response(body: str) -> Response:
 
 
 def _dump(body: object) -> str:
-    text = _to_json(body)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, as in an answer cut within an emoji: no database takes it
-        return json.dumps(body, separators=(",", ":"))
-    return text
+    return well_formed(_to_json(body))
 
 
 def _kept(text: str, content: Content) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from paretoken.core.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -56,6 +58,10 @@ def save_junit(
         suite.set(plural, str(counts[kind]))
     root = ET.Element("testsuites")
     root.append(suite)
+    for element in root.iter():
+        element.text = element.text and printable(element.text)
+        for name, value in element.items():
+            element.set(name, printable(value))
     ET.indent(root)
     path.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from paretoken.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,7 +18,13 @@ def bullets(items: Iterable[str]) -> str:
 
 def line(cells: Sequence[str]) -> str:
     """A row of a table."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    """A text that ends no cell and begins no HTML."""
+    text = " ".join(printable(text).splitlines())
+    return re.sub(r"\||<(?=[A-Za-z/!?])", r"\\\g<0>", text)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], n_texts: int = 1) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paretoken.core.trials import Variant
 
 CHAMPION = "champion"
+MOST_CHARS = 200
 _TAG, _CROWNED = "paretoken.prompt", "paretoken.crowned_at"
 
 
@@ -73,9 +74,7 @@ class PromptBook:
         return json.dumps([{"name": self.name, "version": str(self._versions[prompt])}])
 
     def _call(self, name: str, prompt: str) -> None:
-        alias = re.sub(r"[^\w-]", "_", name)
-        if alias.lower() not in (CHAMPION, "latest") and not re.fullmatch(r"[vV]\d+", alias):  # those mean something
-            self._client.set_prompt_alias(self.name, alias, self._versions[prompt])
+        self._client.set_prompt_alias(self.name, alias_of(name), self._versions[prompt])
 
     def _known(self) -> dict[str, int]:
         """Versions that are registered, by `name@hash`."""
@@ -112,7 +111,21 @@ def log_variant(
     return str(model.model_id)
 
 
+def alias_of(name: str) -> str:
+    """The alias of a prompt: its name, or `prompt-NAME` where MLflow gives the name a meaning of its own, as `v1`.
+
+    Signs that MLflow does not take are `_`, with a hash behind them, so that no two prompts share an alias.
+    """
+    if re.fullmatch(rf"(prompt-)*({CHAMPION}|latest|v\d+)", name, re.IGNORECASE):
+        return f"prompt-{name}"
+    return _plain(name, r"[^\w-]")
+
+
 def plain_name(name: str) -> str:
     """A name of letters, digits, `_`, `-` and `.`, which is all that MLflow takes; with a hash where that says less."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return _plain(name, r"[^A-Za-z0-9_.-]")
+
+
+def _plain(name: str, refused: str) -> str:
+    plain = re.sub(refused, "_", name)[:MOST_CHARS]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

@@ -13,6 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from paretoken.analysis.drivers import find_drivers
 from paretoken.analysis.features import language_of
 from paretoken.core.errors import SpecError
+from paretoken.core.text import printable
 from paretoken.report import page_reasons as reasons
 from paretoken.report import page_sections as sections
 from paretoken.report.page_words import Words
@@ -112,7 +113,7 @@ def _template() -> Template:
 
 
 def _hidden(value: object) -> object:
-    return redact(value) if type(value) is str else value
+    return printable(redact(value)) if type(value) is str else value
 
 
 def _spoken(results: Results, language: Language) -> dict[str, str]:

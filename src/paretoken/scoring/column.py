@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, SupportsFloat
 
 from paretoken.core.errors import ScoreError, SpecError
 from paretoken.core.protocols import LARGEST_SCORE, Scored, ScoreItem
+from paretoken.core.text import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ class Column:
             raise SpecError(
                 f"column {column!r} has the range {range!r}.", fix="Give its lowest and highest score: range: [1, 10]."
             )
+        column = comparable(column)
         self.metrics: tuple[str, ...] = (column,)
         self.ranges: Mapping[str, tuple[float, float]] = {} if range is None else {column: (0.0, 1.0)}
         self._column, self._range = column, range

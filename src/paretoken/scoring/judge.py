@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from paretoken.core.calls import CALL_FAILED, Message, Request
 from paretoken.core.errors import BrokenBound, ProviderError, ScoreError, SpecError
 from paretoken.core.protocols import Scored
-from paretoken.core.text import visible
+from paretoken.core.text import comparable, visible
 from paretoken.scoring.column import read_number, rising
 from paretoken.scoring.judge_wording import enclose, read_better, read_grade, wording_of
 
@@ -93,6 +93,7 @@ class Judge:
         for key, number, least in (("max_tokens", max_tokens, 1), ("seed", seed, 0)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise SpecError(f"a judge's {key} is {number!r}.", fix=f"Give a whole number from {least}.")
+        human, against = human and comparable(human), against and comparable(against)
         self.model, self.options = model, options
         self.metrics: tuple[str, ...] = (name,)
         self.ranges: Mapping[str, tuple[float, float]] = {name: (0.0, 1.0)}

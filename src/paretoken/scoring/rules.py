@@ -56,6 +56,7 @@ class Contains:
             raise SpecError(f"contains is given {wanted!r}.", fix="Give a text that is not empty, in quotes.")
         if not isinstance(ignore_case, bool):
             raise SpecError(f"contains' ignore_case is {ignore_case!r}.", fix="Give true or false.")
+        field = field and comparable(field)
         self._text, self._field, self._ignore_case = text, field, ignore_case
         self.reads = () if field is None else (field,)
 
