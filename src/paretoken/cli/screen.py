@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,8 @@ from paretoken.core.text import printable, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import OverflowMethod
 
     from paretoken.analysis.estimate import Estimate
     from paretoken.experiment.raceplanner import BoardRow
@@ -78,12 +81,16 @@ def say_verdict(sentence: str) -> None:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """A line as lines that end between words, all but the first indented by two blanks."""
+    """A line as lines that end between words, all but the first indented by two blanks.
+
+    A path or address that is too long stays whole; Chinese, which has no blanks, ends anywhere.
+    """
     console = Console(width=width, highlight=False, markup=False, emoji=False)
-    first, *rest = Text(line).wrap(console, width) or [Text()]
+    overflow: OverflowMethod = "ignore" if cell_len(line) == len(line) else "fold"
+    first, *rest = Text(line).wrap(console, width, overflow=overflow) or [Text()]
     if not rest:
         return [line]
-    others = Text(line[len(first.plain) :].lstrip()).wrap(console, width - 2)
+    others = Text(line[len(first.plain) :].lstrip()).wrap(console, width - 2, overflow=overflow)
     return [first.plain.rstrip(), *(f"  {other.plain.rstrip()}" for other in others)]
 
 
