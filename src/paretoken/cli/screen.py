@@ -6,6 +6,7 @@ import codecs
 import json
 import os
 import sys
+import textwrap
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from contextvars import ContextVar
 from io import TextIOWrapper
@@ -25,8 +26,6 @@ from paretoken.core.text import printable, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from rich.console import OverflowMethod
 
     from paretoken.analysis.estimate import Estimate
     from paretoken.experiment.raceplanner import BoardRow
@@ -85,13 +84,14 @@ def wrapped(line: str, width: int) -> list[str]:
 
     A path or address that is too long stays whole; Chinese, which has no blanks, ends anywhere.
     """
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    overflow: OverflowMethod = "ignore" if cell_len(line) == len(line) else "fold"
-    first, *rest = Text(line).wrap(console, width, overflow=overflow) or [Text()]
-    if not rest:
+    if cell_len(line) <= width:
         return [line]
-    others = Text(line[len(first.plain) :].lstrip()).wrap(console, width - 2, overflow=overflow)
-    return [first.plain.rstrip(), *(f"  {other.plain.rstrip()}" for other in others)]
+    if cell_len(line) == len(line):
+        return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    first = Text(line).wrap(console, width)[0].plain
+    others = Text(line[len(first) :].lstrip()).wrap(console, width - 2)
+    return [first.rstrip(), *(f"  {other.plain.rstrip()}" for other in others)]
 
 
 def note(text: str) -> None:
