@@ -74,10 +74,10 @@ def test_a_metric_may_not_be_called_like_a_number_that_answers_have(measured: La
     assert "'list_usd' is a number that every answer has" in said.err
 
 
-def test_a_failing_metric_exits_5_with_its_line(measured: Lab, cli: Callable) -> None:
+def test_a_failing_metric_is_told_with_its_line_before_anything_is_sent(measured: Lab, cli: Callable) -> None:
     measured.write("metrics/brevity.py", "def brevity(answer, words):\n    return answer.nothing\n")
     said = cli("run", measured.folder)
-    assert said.code == 5
+    assert said.code == 2
     assert "metric 'brevity' failed on sample" in said.err
     assert "brevity.py:2" in said.err
     assert "Traceback" not in said.err

@@ -150,7 +150,7 @@ def _write(folder: Path, text: str) -> None:
     if given.get("scorers"):
         spec["maximize"] = []
     if "reasoning_effort" in spec["space"]:
-        spec["models"] = [*PARTS["models"], {"id": "openai/gpt-5-mini"}]
+        spec["models"] = [*PARTS["models"], {"id": "vllm/gpt-oss-20b", "price": "free"}]
     with (folder / "spec.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(spec, file)
 

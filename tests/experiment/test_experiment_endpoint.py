@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from conftest import Lab
 
+pytestmark = pytest.mark.slow
+
 N_SAMPLES = 50
 N_CALLS = 2 * N_SAMPLES
 COMMAND = [sys.executable, "-m", "paretoken", "run", "lab", "--no-picture", "--json"]

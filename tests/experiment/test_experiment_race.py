@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from conftest import Lab
     from paretoken.experiment.api import Outcome
 
+pytestmark = pytest.mark.slow
+
 ECHO = '  - id: echo/a\n    price: {input_per_mtok: "1.00", output_per_mtok: "4.00"}\n'
 ABTEST = "plan:\n  abtest:\n    control: long\n    treatment: [terse]\n"
 QUALITY = {"m0": 0.3, "m1": 0.5, "m2": 0.45, "m3": 0.8, "m4": 0.5, "m5": 0.75}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from paretoken.core.trials import Variant
 
+pytestmark = pytest.mark.slow
+
 OWN = (Dimension("prompt", ("terse@1", "long@2")), Dimension("model", ("x/mini", "x/big")))
 SMALL = Space((*OWN, Dimension("max_tokens", (8, 16, 32))))
 CONDITIONAL = Space(

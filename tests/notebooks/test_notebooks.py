@@ -11,6 +11,8 @@ from nbclient import NotebookClient
 
 import paretoken
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 SPEC = """

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+pytestmark = pytest.mark.slow
+
 
 def told(figure: Figure) -> str:
     return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+pytestmark = pytest.mark.slow
+
 
 def held(client: MlflowClient) -> dict[str, Any]:
     parent, children = runs_of(client)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Trace
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"row": "spec", "source": "the spec", "checked": "2026-01-05", "currency": "USD", "usd_rate": "1",
          "rates": {"input_per_mtok": "0", "output_per_mtok": "0.08"}, "tiers": []}  # fmt: skip
 

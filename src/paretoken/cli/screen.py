@@ -94,10 +94,11 @@ def note(text: str) -> None:
     print("\n".join(shown), file=sys.stderr)
 
 
-_PLAIN = {
+_PLAIN: dict[int, int | str] = {
     **str.maketrans("─━│┃═║", "--||=|"),
-    **dict.fromkeys(map(ord, "┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬"), ord("+")),
-    **str.maketrans("·–—−×→←≤≥“”‘’", "*---x><<>\"\"''"),
+    **dict.fromkeys(map(ord, "┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝╠╣╦╩╬"), "+"),
+    **str.maketrans("·–—−×“”‘’", "*---x\"\"''"),
+    **{ord(sign): plain for sign, plain in (("…", "..."), ("→", "->"), ("←", "<-"), ("≤", "<="), ("≥", ">="))},
 }
 
 

@@ -86,6 +86,7 @@ class LocalChat:
             await asyncio.to_thread(self._load)
         stop = Event()
         try:
+            self._refuse_stopped(stop, "none")
             return await asyncio.get_running_loop().run_in_executor(
                 self._workers, partial(self._generate, request, body, stop)
             )
