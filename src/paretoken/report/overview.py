@@ -9,6 +9,7 @@ import numpy as np
 
 from paretoken.core.errors import SpecError
 from paretoken.core.registry import suggest
+from paretoken.core.text import comparable, printable
 from paretoken.report.cautions import shown
 from paretoken.report.estimate import cost_estimate
 from paretoken.report.race_findings import confirmation_cells
@@ -183,9 +184,16 @@ def _plain(value: object) -> str:
 def answer_rows(results: Results, sample: str) -> list[dict[str, Any]]:
     """Prompt, answer and scores of one sample, a row per variant.
 
+    Args:
+        results: The run.
+        sample: Its id, in any Unicode form, or as it is printed.
+
     Raises:
         SpecError: The run has no record of the sample.
     """
+    known = results.table.sample_ids
+    if sample not in known:
+        sample = next((id_ for id_ in known if comparable(printable(id_)) == comparable(sample)), sample)
     records = list(results.read_records(sample=[sample]))
     if not records:
         raise SpecError(f"run {results.run.id} has no record of sample {sample!r}.",
