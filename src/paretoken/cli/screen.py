@@ -6,6 +6,7 @@ import codecs
 import json
 import os
 import sys
+import textwrap
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from contextvars import ContextVar
 from io import TextIOWrapper
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -78,13 +80,18 @@ def say_verdict(sentence: str) -> None:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """A line as lines that end between words, all but the first indented by two blanks."""
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    first, *rest = Text(line).wrap(console, width) or [Text()]
-    if not rest:
+    """A line as lines that end between words, all but the first indented by two blanks.
+
+    A path or address that is too long stays whole; Chinese, which has no blanks, ends anywhere.
+    """
+    if cell_len(line) <= width:
         return [line]
-    others = Text(line[len(first.plain) :].lstrip()).wrap(console, width - 2)
-    return [first.plain.rstrip(), *(f"  {other.plain.rstrip()}" for other in others)]
+    if cell_len(line) == len(line):
+        return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    first = Text(line).wrap(console, width)[0].plain
+    others = Text(line[len(first) :].lstrip()).wrap(console, width - 2)
+    return [first.rstrip(), *(f"  {other.plain.rstrip()}" for other in others)]
 
 
 def note(text: str) -> None:

@@ -13,7 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from paretoken.core.errors import SpecError
-from paretoken.core.text import comparable, read_text, well_formed
+from paretoken.core.files import read_text
+from paretoken.core.text import comparable, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,8 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from paretoken.core.errors import SpecError
-from paretoken.core.text import read_text, well_formed
+from paretoken.core.files import read_text
+from paretoken.core.text import well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

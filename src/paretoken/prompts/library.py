@@ -30,8 +30,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from paretoken.core.calls import Message
 from paretoken.core.errors import SpecError
+from paretoken.core.files import read_text
 from paretoken.core.registry import suggest
-from paretoken.core.text import comparable, read_text, well_formed
+from paretoken.core.text import comparable, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

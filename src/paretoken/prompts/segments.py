@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jinja2 import TemplateSyntaxError
 
 from paretoken.core.errors import SpecError
-from paretoken.core.text import read_text
+from paretoken.core.files import read_text
 from paretoken.prompts.library import COMMENT, MARK, Prompt
 from paretoken.prompts.recognition import count_examples, recognise
 
