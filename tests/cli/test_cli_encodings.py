@@ -47,7 +47,7 @@ def test_what_data_says_never_steers_a_terminal(text: str) -> None:
 
 
 def test_lines_and_arrows_have_plain_forms() -> None:
-    assert written("ascii", lambda: say("a → b ≤ c · d – e")) == "a > b < c * d - e\n"
+    assert written("ascii", lambda: say("a → b ≤ c · d – e")) == "a -> b <= c * d - e\n"
     assert written("ascii", lambda: say("水壶")) == "??\n"
     assert written("gbk", lambda: say("水壶 🎉")) == "水壶 ?\n"
 
@@ -68,4 +68,4 @@ def test_errors_are_written_too(capfd: pytest.CaptureFixture[str], monkeypatch: 
     said = stream.buffer.getvalue().decode("ascii")
     assert "\x1b" not in said
     assert "?.yaml" in said
-    assert "? > x" in said
+    assert "? -> x" in said
