@@ -10,7 +10,7 @@ import typer
 
 from paretoken.cli import baselines, costs, experiments, inspection, reasons, reports, selecting
 from paretoken.cli.screen import write_anything
-from paretoken.core.errors import ParetokenError
+from paretoken.core.errors import ParetokenError, SpecError
 from paretoken.core.text import printable
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def run_command(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else 0
     except ParetokenError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
+        if isinstance(error, SpecError) and error.line is not None and sys.stderr.isatty():
+            print(f"next: mend it, then `paretoken {' '.join(arguments)}` again", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)

@@ -31,7 +31,10 @@ def costs(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """What calls cost by model, day or tag, of one run or of millions of calls in Parquet files."""
+    """What calls cost by model, day or tag.
+
+    Counts one run, or millions of calls in Parquet files.
+    """
     from paretoken.experiment.archive import open_log
     from paretoken.report.costs import cost_rows, log_front_rows
     from paretoken.report.reasons import driver_rows, effect_rows

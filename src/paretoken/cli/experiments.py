@@ -132,7 +132,10 @@ def run(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """Run an experiment up to its budget; resumes by itself, reprints a finished run."""
+    """Run an experiment up to its budget, or go on with it.
+
+    It resumes by itself; a finished run is printed again.
+    """
     from paretoken.experiment.api import run as run_experiment
 
     with live_progress() as on_progress, _resumable(on_progress):
@@ -174,7 +177,9 @@ def cheapest(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """Find the cheapest variant that is good enough: within a margin of the best, or above the spec's floors.
+    """Find the cheapest variant that is good enough.
+
+    Good enough is within a margin of the best, or above the spec's floors.
 
     The variants are those of the spec. Where its own plan is `cheapest`, options replace parts of it.
     """
@@ -207,7 +212,10 @@ def compare(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """Paired differences with intervals, and a verdict in words."""
+    """Paired differences with intervals, and a verdict in words.
+
+    Name two variants, A and B, or none for the questions of the spec.
+    """
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
     from paretoken.experiment.baseline import hold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -79,9 +79,12 @@ def show(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """What a run is and cost; with --sample, its prompts and answers side by side."""
+    """What a run is and cost; one sample's prompts and answers.
+
+    Failures of one kind are shown once, with how many there are.
+    """
     from paretoken.experiment.archive import open_run
-    from paretoken.report.overview import answer_rows, describe_run
+    from paretoken.report.overview import answer_rows, describe_run, grouped_failures
 
     results = open_run(run)
     if sample is not None:
@@ -97,7 +100,7 @@ def show(
     body = describe_run(results)
     if as_json:
         return print_json(body)
-    for name, value in body.items():
+    for name, value in (body | {"failures": grouped_failures(cast("list[dict[str, Any]]", body["failures"]))}).items():
         if isinstance(value, list):
             print_rows(value, title=name)
         elif value not in ("", None, {}):
@@ -131,7 +134,10 @@ def prices(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """What models cost in dollars, with source and date; prices in another currency are converted."""
+    """What models cost in dollars, with source and date.
+
+    Prices in another currency are converted.
+    """
     from paretoken.core.clock import SystemClock
     from paretoken.pricing import PriceBook
 

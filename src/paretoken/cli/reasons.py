@@ -27,7 +27,10 @@ def drivers(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """Which choices and inputs drive the cost of a call: SHAP shares with intervals."""
+    """Which choices and inputs drive the cost of a call.
+
+    Shares are SHAP values, with intervals.
+    """
     from paretoken.analysis.drivers import explain_drivers
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run
@@ -75,7 +78,10 @@ def explain(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """The exact waterfall from A's cost to B's: price, prompt, answers, cache, retries."""
+    """The exact waterfall from A's cost to B's.
+
+    Its steps are price, prompt, answers, cache and retries.
+    """
     from paretoken.analysis.explanation import explain as explain_cost
     from paretoken.report.reasons import factor_rows
 

@@ -25,7 +25,10 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Findings in Markdown, or as a page; with --mlflow also the MLflow runs, from the records alone."""
+    """Findings in Markdown, as a page, or in MLflow.
+
+    Made from the records alone.
+    """
     from paretoken.core.errors import SpecError
     from paretoken.experiment.archive import open_run, track_run
     from paretoken.experiment.baseline import hold

@@ -30,7 +30,10 @@ def select(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """Weigh the variants by quality, latency, cost, stability and coverage: which is first, and how sure is that."""
+    """Weigh quality, cost, latency, stability and coverage.
+
+    Says which variant is first, how sure that is, and what would change it.
+    """
     from paretoken.analysis.selection import select as select_from
     from paretoken.experiment.archive import open_run, run_folder
     from paretoken.report.selection import candidate_rows, flip_rows, reading_rows

@@ -177,6 +177,8 @@ class Engine:
         known = self._known.take(*key)
         if known is not None and not (self._lacks_scores(known) and self._forgot(known)):
             return known, known.call.response
+        if known is not None:
+            self._journal.known.add(key)
         request = self._design.request(variant, cell, self._run, self._scopes)
         try:
             response = await self._onions[variant.model].generate(request)
@@ -261,11 +263,18 @@ class Engine:
 
 
 class _Flights(SqlJournal):
-    """A journal that knows which calls of subjects were sent and are not recorded yet."""
+    """A journal that knows which calls of subjects were sent and are not recorded yet.
+
+    Attributes:
+        flying: Their cells.
+        known: Cells that an earlier part of the run recorded.
+        n_recorded: Calls recorded now, but for those of known cells.
+    """
 
     def __init__(self, database: Database, content: Content) -> None:
         super().__init__(database, content)
         self.flying: set[tuple[str, str, int]] = set()
+        self.known: set[tuple[str, str, int]] = set()
         self.n_recorded = 0
 
     def append(self, entries: Iterable[Entry]) -> None:
@@ -275,8 +284,9 @@ class _Flights(SqlJournal):
             origin = entry.origin
             if origin.role == "subject" and not isinstance(entry, Score):
                 move = self.flying.add if isinstance(entry, Attempt) else self.flying.discard
-                move((origin.sample, origin.variant, origin.repeat))
-                self.n_recorded += isinstance(entry, Call)
+                cell = (origin.sample, origin.variant, origin.repeat)
+                move(cell)
+                self.n_recorded += isinstance(entry, Call) and cell not in self.known
 
 
 async def _outcomes(scorer: Scorer, items: Sequence[ScoreItem]) -> list[list[Scored] | BaseException]:

@@ -6,10 +6,10 @@ import asyncio
 import contextvars
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from html import escape
 from importlib import import_module
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -43,14 +43,25 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
             task.cancel()
         return await coroutine
 
-    with ThreadPoolExecutor(1, thread_name_prefix="paretoken") as pool:  # leaving it waits for the thread
+    result: Future[T] = Future()
+
+    def work() -> None:
         try:
-            return pool.submit(contextvars.copy_context().run, lambda: asyncio.run(main())).result()
-        except KeyboardInterrupt:
-            stopped.set()
-            for loop, task in started:
-                loop.call_soon_threadsafe(task.cancel)
-            raise
+            result.set_result(asyncio.run(main()))
+        except BaseException as error:
+            result.set_exception(error)
+
+    thread = Thread(target=contextvars.copy_context().run, args=(work,), name="paretoken")
+    try:
+        thread.start()
+        return result.result()
+    except KeyboardInterrupt:
+        stopped.set()
+        for loop, task in started:
+            loop.call_soon_threadsafe(task.cancel)
+        raise
+    finally:
+        thread.join()
 
 
 def notebook_bar() -> Callable[[Progress], None] | None:

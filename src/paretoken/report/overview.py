@@ -16,6 +16,8 @@ from paretoken.report.race_findings import confirmation_cells
 from paretoken.report.tables import front_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from paretoken.analysis.prediction import Prediction
@@ -152,6 +154,22 @@ def describe_run(results: Results) -> dict[str, Any]:
         ],
         "failures": failures,
     }
+
+
+def grouped_failures(failures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Failures as a terminal shows them: a row for each error of a variant, with how many samples have it."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for failure in failures:
+        groups.setdefault((failure["variant"], failure["error"]), []).append(failure)
+    return [
+        {
+            "variant": variant,
+            "failed": len(alike),
+            "samples": ", ".join(str(f["sample"]) for f in alike[:3]) + (", …" if len(alike) > 3 else ""),
+            "error": error,
+        }
+        for (variant, error), alike in groups.items()
+    ]
 
 
 def _recorded(results: Results) -> list[str]:
