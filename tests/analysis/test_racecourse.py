@@ -23,7 +23,8 @@ def table(rows: list[tuple[int, int, float, float]]) -> RecordTable:
     return RecordTable(
         sample_ids=[f"s{i}" for i in range(sample.max() + 1)], variant_ids=["a", "b", "c"],
         sample=sample, variant=variant, repeat=np.zeros(len(rows), np.int64), at_s=at, answer=np.arange(len(rows)),
-        failed=no, from_cache=no, estimated=no, cut=no, withheld=no, list_pico=(cost * 1e12).astype(np.int64),
+        failed=no, from_cache=no, estimated=no, cut=no, withheld=no, thought=no,
+        list_pico=(cost * 1e12).astype(np.int64),
         bill_pico=np.zeros(len(rows), np.int64), values={"list_usd": cost, "quality": quality},
         unanswered_pico={}, missing={}, notes={},
     )  # fmt: skip

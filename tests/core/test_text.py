@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paretoken.core.text import comparable, printable, well_formed, well_formed_json
+from paretoken.core.text import comparable, printable, split_thinking, well_formed, well_formed_json
 
 ANY = st.text(st.characters(exclude_categories=()))
 
@@ -72,3 +72,20 @@ def test_nothing_that_is_printed_can_command_a_terminal(text):
 @given(st.text())
 def test_canonically_equal_texts_compare_equal(text):
     assert comparable(unicodedata.normalize("NFD", text)) == comparable(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("<think>hm</think>\n\nTwo.", ("hm", "Two.")),
+        ("<thinking>hm</thinking>Two.", ("hm", "Two.")),
+        ("hm, two or three</think>Two.", ("hm, two or three", "Two.")),
+        ("<think></think>\nTwo.", ("", "Two.")),
+        ("<think>it never ends", ("<think>it never ends", "")),
+        ("I think <b>two</b>.", ("", "I think <b>two</b>.")),
+        ("Write <think> like this.", ("", "Write <think> like this.")),
+        ("", ("", "")),
+    ],
+)
+def test_thinking_is_told_from_the_answer(text, parts):
+    assert split_thinking(text) == parts

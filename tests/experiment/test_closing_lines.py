@@ -24,6 +24,7 @@ from paretoken.experiment.archive import open_log
 from paretoken.experiment.notebook import bar_html, complete
 from paretoken.experiment.runner import Progress
 from paretoken.records import Database, SqlJournal, SqlLedger
+from paretoken.report.cautions import score_cautions
 
 if TYPE_CHECKING:
     from conftest import Lab
@@ -193,3 +194,18 @@ def test_answers_that_were_cut_or_withheld_are_told(lab: Lab, answers: Callable[
     results = paretoken.run(lab.folder).results
     assert sum(summary.n_cut for summary in results.summaries) == 12
     assert sum(summary.n_withheld for summary in results.summaries) == 12
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_thinking_in_an_answer_is_told_and_can_be_kept_from_scorers(
+    cut: bool, lab: Lab, answers: Callable[[Reply], None]
+) -> None:
+    answers(lambda n: (200, said(text="<think>is it free, or is it not?</think>A lamp.")))
+    if cut:
+        lab.edit("/v1\n", "/v1\n    think: cut\n")
+    results = paretoken.run(lab.folder).results
+    told = [caution.words for caution in score_cautions(results) if caution.kind == "thought"]
+    assert len(told) == 2
+    assert ("left out of scores" in told[0]) == cut
+    assert {record.scores["contains"].value for record in results.records} == {0.0 if cut else 1.0}
+    assert all("<think>" in record.call.response.text for record in results.records)

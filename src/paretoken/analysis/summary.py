@@ -40,6 +40,8 @@ class VariantSummary:
         n_alike: Most samples with one and the same answer; 0 where texts are not kept.
         n_cut: Answers that end at their limit of tokens.
         n_withheld: Answers that the provider's filter withheld.
+        n_thought: Answers that hold their thinking, in `<think>` tags.
+        thinking_rate: Share of thinking in the texts of those.
     """
 
     variant: str
@@ -58,6 +60,8 @@ class VariantSummary:
     n_alike: int
     n_cut: int = 0
     n_withheld: int = 0
+    n_thought: int = 0
+    thinking_rate: float = 0.0
 
     @property
     def error_rate(self) -> float:
@@ -99,6 +103,8 @@ def _summary(variant: str, label: str, rows: RecordTable) -> VariantSummary:
         n_estimated=int(rows.estimated.sum()),
         n_cut=int(rows.cut.sum()),
         n_withheld=int(rows.withheld.sum()),
+        n_thought=int(rows.thought.sum()),
+        thinking_rate=rows.thinking_rate.get(variant, 0.0),
         estimates=estimates,
         latency_s={k: q for k, p in LATENCY_QUANTILES.items() if (q := quantile(latencies, p)) is not None},
         list_usd_total=list_usd,

@@ -74,3 +74,23 @@ def visible(text: str) -> str:
     ('', 'ab')
     """
     return (text if text.isascii() and text.isprintable() else _UNSEEN.sub("", text)).strip()
+
+
+_THINKING = re.compile(r"\A\s*(?:<think(?:ing)?>)?((?:(?!<think).)*?)</think(?:ing)?>\s*", re.DOTALL | re.IGNORECASE)
+_UNENDED = re.compile(r"\A\s*<think(?:ing)?>", re.IGNORECASE)
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    r"""An answer as its thinking, which some servers leave in it, and the rest.
+
+    The opening tag may be missing, as where a chat template writes it; an answer that is cut while it thinks has no
+    rest.
+
+    >>> split_thinking("<think>two, or three?</think>\nTwo.")
+    ('two, or three?', 'Two.')
+    """
+    if "<think" not in text[:64].lower() and "</think" not in text.lower():
+        return "", text
+    if found := _THINKING.match(text):
+        return found[1].strip(), text[found.end() :]
+    return (text, "") if _UNENDED.match(text) else ("", text)

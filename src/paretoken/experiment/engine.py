@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from paretoken.core.calls import CALL_FAILED, SCORING_FAILED, Attempt, Call, Score, paid_usd
 from paretoken.core.errors import BrokenBound, ProviderError, ScoreError
 from paretoken.core.protocols import Comparing, Judging, ScoreItem
+from paretoken.core.text import split_thinking
 from paretoken.core.trials import Record
 from paretoken.experiment.judging import JudgeModel
 from paretoken.experiment.rehearsal import checked_scores
@@ -165,7 +166,7 @@ class Engine:
         for answers in self._answers.values():
             for record, response in answers:
                 model = record.call.request.model
-                others = tuple(other.text for r, other in answers if r.call.request.model != model)
+                others = tuple(self._answer_of(r, other) for r, other in answers if r.call.request.model != model)
                 items.append((record, replace(self._item(record, response), others=others)))
         await self._score(self._at_the_end, items)
         for waiting in self._waiting.values():
@@ -249,10 +250,15 @@ class Engine:
                 out.setdefault((score.origin.sample, score.origin.repeat), {})[score.metric] = score
         return out
 
+    def _answer_of(self, record: Record, response: Response) -> str:
+        """What scorers see of an answer."""
+        model = self._design.models[record.call.request.model]
+        return split_thinking(response.text)[1] if model.cuts_thinking else response.text
+
     def _item(self, record: Record, response: Response) -> ScoreItem:
         sample, model = self._design.samples[record.sample], self._design.models[record.call.request.model]
         return ScoreItem(
-            response.text,
+            self._answer_of(record, response),
             sample.input,
             sample.reference,
             {**sample.fields, **response.fields},

@@ -35,6 +35,11 @@ class ModelDesign:
     entry: ModelSpec | ReplaySpec
     base_url: str = ""
 
+    @property
+    def cuts_thinking(self) -> bool:
+        """Whether thinking that stands in an answer is kept from scorers."""
+        return getattr(self.entry, "think", "keep") == "cut"
+
     def addressed(self, request: Request) -> Request:
         """A request with the endpoint and the parameters of the model's entry in the spec."""
         own = {name: as_param(value) for name, value in getattr(self.entry, "params", {}).items()}
@@ -51,6 +56,8 @@ class ModelDesign:
         known = {"price": _price_body(self.price), "recorded": self.provider.recorded, "base_url": self.base_url}
         if params := getattr(self.entry, "params", None):
             known["params"] = params
+        if self.cuts_thinking:
+            known["think"] = "cut"
         if isinstance(self.entry, ReplaySpec):
             file = folder / self.entry.replay
             known["recording"] = _file_hash(file, file.stat().st_mtime_ns)

@@ -128,6 +128,7 @@ class ModelSpec(Strict):
     params: dict[str, Any] = {}
     limits: LimitsSpec = LimitsSpec()
     timeout_s: float = Field(120.0, gt=0)
+    think: Literal["keep", "cut"] = "keep"
 
 
 class ReplaySpec(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from paretoken.core.calls import NUMBERS
 from paretoken.core.errors import StoreError
+from paretoken.core.text import split_thinking
 from paretoken.records.codec import paid_pico
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _MISSING = float("nan")
 MOST_NOTES = 8
-FLAGS = ("failed", "from_cache", "estimated", "cut", "withheld")
+FLAGS = ("failed", "from_cache", "estimated", "cut", "withheld", "thought")
 _PICO = 1e-12
 _LOW = (1 << 32) - 1
 
@@ -40,6 +41,7 @@ class RecordTable:
         answer: A number that equal answers share; 0 where the text is not kept, or none.
         failed: True where there is no answer.
         from_cache, estimated: True where the answer is a hit, where its usage is an estimate.
+        thought: True where the answer holds its thinking, in `<think>` tags.
         cut, withheld: True where the answer ends at its limit of tokens, where the provider's filter withheld it.
         list_pico: List cost [pico-USD].
         bill_pico: All attempts of the cell, assumed money included [pico-USD].
@@ -47,6 +49,7 @@ class RecordTable:
         unanswered_pico: Money of cells without a record, lost in a killed process or before a stop, by variant id.
         missing: How often a metric is missing for a reason, by metric, variant id and reason.
         notes: How often a metric's value has a note, by metric, variant id and note; the first `MOST_NOTES` of each.
+        thinking_rate: Share of thinking in the texts of answers that hold any, by variant id.
         judges_pico: What judges were paid in the whole run, assumed money included [pico-USD].
     """
 
@@ -62,6 +65,7 @@ class RecordTable:
     estimated: NDArray[np.bool_]
     cut: NDArray[np.bool_]
     withheld: NDArray[np.bool_]
+    thought: NDArray[np.bool_]
     list_pico: NDArray[np.int64]
     bill_pico: NDArray[np.int64]
     values: Mapping[str, NDArray[np.float64]]
@@ -69,6 +73,7 @@ class RecordTable:
     missing: Mapping[str, Mapping[str, Mapping[str, int]]]
     notes: Mapping[str, Mapping[str, Mapping[str, int]]]
     judges_pico: int = 0
+    thinking_rate: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -136,6 +141,7 @@ class _Builder:
         self.provenance: dict[str, str] = {}
         self.notes: dict[str, dict[int, dict[str, int]]] = {}
         self.judges_pico = 0
+        self.thinking: dict[int, list[int]] = {}  # characters of thinking and of all, by variant
 
     def take(self, row: Row[tuple[object, ...]]) -> None:
         sample = self.samples.setdefault(row.sample, len(self.samples))
@@ -185,6 +191,11 @@ class _Builder:
         self.flags["estimated"][index] = usage.get("estimated", False)
         self.flags["cut"][index] = response.get("finish_reason") == "length"
         self.flags["withheld"][index] = response.get("finish_reason") == "content_filter"
+        if thinking := split_thinking(response["text"] or "")[0]:
+            self.flags["thought"][index] = True
+            counts = self.thinking.setdefault(self.integers["variant"][index], [0, 0])
+            counts[0] += len(thinking)
+            counts[1] += len(response["text"])
         self.integers["list_pico"][index] = response["list_pico"]
         said = (
             response["list_pico"] * _PICO, response["billed_pico"] * _PICO, usage.get("input_tokens", 0),
@@ -241,6 +252,7 @@ class _Builder:
             missing=missing,
             notes={metric: {variants[v]: c for v, c in by.items()} for metric, by in self.notes.items()},
             judges_pico=self.judges_pico,
+            thinking_rate={variants[v]: part / whole for v, (part, whole) in self.thinking.items()},
             sample=np.array(self.integers["sample"], np.int64),
             variant=np.array(self.integers["variant"], np.int64),
             repeat=np.array(self.integers["repeat"], np.int64),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paretoken.core.trials import RunInfo
     from paretoken.records.database import Database
 
-FORMAT = 2
+FORMAT = 3
 """To be raised with every change of what a table says."""
 _FIELDS = {field.name for field in fields(RecordTable)}
 LEAST_ENTRIES = 10_000

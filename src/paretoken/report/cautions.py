@@ -20,15 +20,16 @@ class Caution(NamedTuple):
     """One caution.
 
     Attributes:
-        kind: Answers that were `cut` at their limit of tokens or `withheld` by the provider's filter, or whose usage
-            is `estimated`; `missing` values, answers that are `alike`, or values that were `noted`.
+        kind: Answers that were `cut` at their limit of tokens or `withheld` by the provider's filter, that hold their
+            thinking (`thought`), or whose usage is `estimated`; `missing` values, answers that are `alike`, or values
+            that were `noted`.
         variant: Label.
         metric: Of missing and noted values.
         n, of: How many answers of how many; samples, of those alike.
         said: What the scorer says, in its own words.
     """
 
-    kind: Literal["cut", "withheld", "estimated", "missing", "alike", "noted"]
+    kind: Literal["cut", "withheld", "thought", "estimated", "missing", "alike", "noted"]
     variant: str
     metric: str
     n: int
@@ -43,6 +44,8 @@ class Caution(NamedTuple):
             return f"{self.variant}: {answers} end at max_tokens; raise it, or ask for less"
         if self.kind == "withheld":
             return f"{self.variant}: {answers} were withheld by the provider's filter"
+        if self.kind == "thought":
+            return f"{self.variant}: {answers} hold their thinking (<think>), {self.said}"
         if self.kind == "estimated":
             return (
                 f"{self.variant}: the provider reported no usage, or an impossible one, for {answers}: their list cost "
@@ -81,7 +84,13 @@ def _ended(results: Results, summary: VariantSummary) -> Iterator[Caution]:
     if summary.n_withheld:
         yield Caution("withheld", summary.label, "", summary.n_withheld, answered, "")
     models = cast("dict[str, dict[str, Any]]", results.run.lock["models"])
-    if summary.n_estimated and not models[results.variants[summary.variant].model]["recorded"]:
+    model = models[results.variants[summary.variant].model]
+    if summary.n_thought:
+        scored = "left out of scores" if model.get("think") == "cut" else "scored with them: `think: cut` leaves it out"
+        share = f"{100 * summary.thinking_rate:.0f} % of their text and about as much of their output's cost"
+        said = f"{share}; it is {scored}"
+        yield Caution("thought", summary.label, "", summary.n_thought, answered, said)
+    if summary.n_estimated and not model["recorded"]:
         yield Caution("estimated", summary.label, "", summary.n_estimated, answered, "")
 
 

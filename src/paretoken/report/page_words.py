@@ -251,6 +251,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "“{variant}”: {n} of {of} answers were withheld by the provider's filter.",
         "“{variant}”：{of} 条回答中有 {n} 条被服务商的过滤器拦下。",
     ),
+    "caution.thought": (
+        "“{variant}”: {n} of {of} answers hold their thinking (<think>):",
+        "“{variant}”：{of} 条回答中有 {n} 条含有思考过程（<think>）：",
+    ),
     "caution.estimated": (
         "“{variant}”: the provider reported no usage, or an impossible one, for {n} of {of} answers: their list cost "
         "is an estimate, and they are booked at their upper bound.",
