@@ -248,7 +248,9 @@ def compare(
             say_verdict(sentence)
         for sentence in _baseline_sentences(results):
             say(sentence)
-        print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
+        print_rows(
+            effect_rows(results.prompt_segments), title=SEGMENTS, first=["verdict", *results.objectives.maximize]
+        )
         print_rows(segment_rows(results), title="by tag (for exploring: no claim is made)")
         print_rows(noise_rows(results), title="where the noise comes from (variances of the difference)")
     return None
@@ -298,7 +300,7 @@ def _say_results(results: Results) -> None:
 
     say(str(results.run.lock["question"] or results.run.experiment))
     print_rows(closing_rows(results), first=[*results.objectives.maximize, *DECIDING])
-    print_rows(effect_rows(results.prompt_segments), title=SEGMENTS)
+    print_rows(effect_rows(results.prompt_segments), title=SEGMENTS, first=["verdict", *results.objectives.maximize])
     for sentence in results.verdicts:
         say_verdict(sentence)
     for judge in results.agreements:
