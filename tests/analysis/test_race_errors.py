@@ -313,11 +313,13 @@ def test_every_race_ends_with_everything_decided(kind: str, k: int, n: int, seed
         assert cells == k * n
     if kind in ("race", "all") and odd == "twins":
         kept, early = fates.count("kept"), kind == "race" and cells < k * n
-        if early:  # the few samples left could speak against none of them
+        if "infeasible" in fates:
+            assert not contest.chosen
+        elif early:  # the few samples left could speak against none of them
             assert 1 <= kept == len(contest.chosen)
         else:
-            assert kept == (1 if kind == "race" and "infeasible" not in fates else k) or "infeasible" in fates
-            assert len(contest.chosen) == (0 if "infeasible" in fates else 1)
+            assert kept == (1 if kind == "race" else k)
+            assert len(contest.chosen) == 1
     if kind in ("cheapest", "reference", "floors"):
         assert fates.count("kept") == (0 if set(fates) == {"infeasible"} else 1)
     for arm, decision in contest.decisions.items():
