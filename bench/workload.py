@@ -79,7 +79,7 @@ def write_spec(
     (folder / "spec.yaml").write_text(f"""\
 experiment: load
 seed: 7
-dataset: {{path: data.jsonl, fields: {{id: id, input: input}}}}
+dataset: {{path: data.jsonl, fields: {{id: id, input: input, reference: null}}}}
 prompts: [{", ".join(f"{name}.md" for name in PROMPTS)}]
 models:{models}
 space: {{max_tokens: {{choices: [{MAX_TOKENS}]}}}}
